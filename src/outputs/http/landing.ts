@@ -1,0 +1,41 @@
+/** The landing page at `/`: what this is, and where everything else lies. */
+import type { Answer } from "./routes.ts";
+
+const LINKS: readonly (readonly [path: string, meaning: string])[] = [
+  ["/api/v1/status", "The whole snapshot as JSON"],
+  ["/api/ollama/status", "Status of the original OllamaGPUMonitor class as JSON"],
+  ["/api/ollama/processes", "Loaded models as JSON"],
+  ["/api/ollama/gpu", "GPUs as JSON"],
+  ["/-/healthy", "Health check"],
+  ["/-/ready", "Readiness check"],
+];
+
+/** The page with links and version; the only text in it that comes from outside is the configured telemetry path. */
+export function landingPage(telemetryPath: string, version: string): Answer {
+  const links = [[telemetryPath, "Metrics"] as const, ...LINKS]
+    .map(([path, meaning]) => `<li><a href="${escapeHtml(path)}">${escapeHtml(path)}</a> ${meaning}</li>`)
+    .join("\n");
+  return {
+    status: 200,
+    contentType: "text/html; charset=utf-8",
+    body: `<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Ollama GPU Exporter</title>
+<style>body{font-family:sans-serif;margin:2rem;line-height:1.6}</style></head>
+<body>
+<h1>Ollama GPU Exporter</h1>
+<p>Which model holds which bytes on which GPU. Version ${escapeHtml(version)}.</p>
+<ul>
+${links}
+</ul>
+</body>
+</html>
+`,
+  };
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+
+function escapeHtml(value: string): string {
+  return value.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? "");
+}

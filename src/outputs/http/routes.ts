@@ -1,0 +1,107 @@
+/** What each path answers. A route gets a request and returns a whole answer; server.ts writes it. */
+import type { IncomingMessage } from "node:http";
+import type { SnapshotCache } from "../../collect/cache.ts";
+import type { MetricsPage } from "../prometheus/page.ts";
+import { acceptsGzip, negotiate } from "../prometheus/negotiate.ts";
+import { gpuStatuses, ollamaProcesses } from "../status/status.ts";
+import { snapshotJson, toGpuJson, toProcessJson, toStatusDict } from "../status/json.ts";
+import type { ByteUnit } from "../../units.ts";
+import { landingPage } from "./landing.ts";
+
+export interface Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string | Buffer;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A path's handler. `name` is the label of http_requests_total. */
+export interface Route {
+  readonly name: string;
+  readonly answer: (request: IncomingMessage) => Answer | Promise<Answer>;
+}
+
+export interface RouteOptions {
+  readonly cache: SnapshotCache;
+  readonly page: MetricsPage;
+  readonly telemetryPath: string;
+  readonly maxRequests: number;
+  readonly memoryUnit: ByteUnit;
+  readonly version: string;
+  readonly now: () => number;
+  readonly stopping: () => boolean;
+}
+
+const TEXT = "text/plain; charset=utf-8";
+
+export const text = (status: number, body: string): Answer => ({ status, contentType: TEXT, body: `${body}\n` });
+
+const json = (value: unknown): Answer => ({
+  status: 200,
+  contentType: "application/json; charset=utf-8",
+  body: `${JSON.stringify(value)}\n`,
+});
+
+/** All routes by path. */
+export function createRoutes(options: RouteOptions): ReadonlyMap<string, Route> {
+  const { cache, memoryUnit, now } = options;
+  const snapshot = () => cache.get();
+  return new Map<string, Route>([
+    ["/", { name: "index", answer: () => landingPage(options.telemetryPath, options.version) }],
+    [options.telemetryPath, { name: "metrics", answer: metricsRoute(options) }],
+    ["/-/healthy", { name: "healthy", answer: () => text(200, "healthy") }],
+    ["/-/ready", { name: "ready", answer: () => readiness(options) }],
+    ["/api/v1/status", { name: "status", answer: async () => json(snapshotJson(await snapshot())) }],
+    [
+      "/api/ollama/status",
+      { name: "ollama_api", answer: async () => json(toStatusDict(await snapshot(), { unit: memoryUnit, nowMs: now() })) },
+    ],
+    [
+      "/api/ollama/processes",
+      {
+        name: "ollama_api",
+        answer: async () => json({ processes: ollamaProcesses(await snapshot(), now()).map(toProcessJson) }),
+      },
+    ],
+    [
+      "/api/ollama/gpu",
+      { name: "ollama_api", answer: async () => json({ gpu_info: gpuStatuses(await snapshot(), memoryUnit).map(toGpuJson) }) },
+    ],
+  ]);
+}
+
+function readiness({ cache, stopping }: RouteOptions): Answer {
+  if (stopping()) return text(503, "shutting down");
+  return cache.latest ? text(200, "ready") : text(503, "not ready: the first collection has not finished");
+}
+
+function metricsRoute({ cache, page, maxRequests, stopping }: RouteOptions): Route["answer"] {
+  let scrapes = 0;
+  return async (request) => {
+    if (stopping()) return text(503, "shutting down");
+    if (scrapes >= maxRequests) return text(503, `more than ${maxRequests} concurrent scrapes (--web.max-requests)`);
+    scrapes += 1;
+    try {
+      const deadlineMs = scrapeDeadlineMs(request.headers["x-prometheus-scrape-timeout-seconds"]);
+      const snapshot = await cache.get(deadlineMs === undefined ? {} : { deadlineMs });
+      const { format, contentType } = negotiate(request.headers.accept);
+      const gzipped = acceptsGzip(request.headers["accept-encoding"]);
+      return {
+        status: 200,
+        contentType,
+        body: await page.body(snapshot, format, gzipped),
+        headers: { Vary: "Accept, Accept-Encoding", ...(gzipped && { "Content-Encoding": "gzip" }) },
+      };
+    } finally {
+      scrapes -= 1;
+    }
+  };
+}
+
+/** Half a second before the scraper gives up; half of its time when that is not positive. Undefined without a usable header. */
+export function scrapeDeadlineMs(header: string | string[] | undefined): number | undefined {
+  const seconds = typeof header === "string" && header.trim() !== "" ? Number(header) : NaN;
+  if (!Number.isFinite(seconds) || seconds <= 0) return undefined;
+  const timeoutMs = Math.min(seconds * 1000, 3_600_000);
+  return timeoutMs > 500 ? timeoutMs - 500 : timeoutMs / 2;
+}
