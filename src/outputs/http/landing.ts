@@ -1,5 +1,5 @@
 /** The landing page at `/`: what this is, and where everything else lies. */
-import type { Answer } from "./routes.ts";
+import type { Answer } from "./answer.ts";
 
 const LINKS: readonly (readonly [path: string, meaning: string])[] = [
   ["/api/v1/status", "The whole snapshot as JSON"],

@@ -6,14 +6,8 @@ import { acceptsGzip, negotiate } from "../prometheus/negotiate.ts";
 import { gpuStatuses, ollamaProcesses } from "../status/status.ts";
 import { snapshotJson, toGpuJson, toProcessJson, toStatusDict } from "../status/json.ts";
 import type { ByteUnit } from "../../units.ts";
+import { type Answer, json, text } from "./answer.ts";
 import { landingPage } from "./landing.ts";
-
-export interface Answer {
-  readonly status: number;
-  readonly contentType: string;
-  readonly body: string | Buffer;
-  readonly headers?: Readonly<Record<string, string>>;
-}
 
 /** A path's handler. `name` is the label of http_requests_total. */
 export interface Route {
@@ -31,16 +25,6 @@ export interface RouteOptions {
   readonly now: () => number;
   readonly stopping: () => boolean;
 }
-
-const TEXT = "text/plain; charset=utf-8";
-
-export const text = (status: number, body: string): Answer => ({ status, contentType: TEXT, body: `${body}\n` });
-
-const json = (value: unknown): Answer => ({
-  status: 200,
-  contentType: "application/json; charset=utf-8",
-  body: `${JSON.stringify(value)}\n`,
-});
 
 /** All routes by path. */
 export function createRoutes(options: RouteOptions): ReadonlyMap<string, Route> {

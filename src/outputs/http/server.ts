@@ -5,7 +5,8 @@ import type { AddressInfo } from "node:net";
 import { once } from "node:events";
 import { messageOf, StartupError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
-import { type Answer, type Route, text } from "./routes.ts";
+import { type Answer, text } from "./answer.ts";
+import type { Route } from "./routes.ts";
 
 /** Where to listen. Port 0 = any free port. */
 export type ListenAddress = { readonly host?: string; readonly port: number } | { readonly socketPath: string };
