@@ -1,7 +1,7 @@
 // Ready-made GPUs: every value the board has, no two alike where it matters, so that a swapped field shows.
 // Free memory is left to the library (total - used - reserved), so that overriding `used` stays consistent.
 
-import { isFailure, type Attributes, type Device, type Gpu } from "./scenario.ts";
+import { isFailure, type Attributes, type Gpu } from "./scenario.ts";
 
 const ALL_LINKS = 0xffff_ffff;
 const GIB = 1024 ** 3;
@@ -12,13 +12,13 @@ function isGroup(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 /** The overrides win; groups such as `memory` are merged member by member, lists are replaced. */
-function override<T extends Device>(base: T, overrides: Partial<T>): T {
+function override(base: Gpu, overrides: Partial<Gpu>): Gpu {
   const merged = new Map<string, unknown>(Object.entries(base));
   for (const [name, value] of Object.entries(overrides)) {
     const given = merged.get(name);
     merged.set(name, isGroup(given) && isGroup(value) ? { ...given, ...value } : value);
   }
-  return Object.fromEntries(merged) as T;
+  return Object.fromEntries(merged);
 }
 
 /** A server board: ECC, NVLink, row remapping, no fans. */

@@ -104,7 +104,8 @@ static int id_of(Device handle) {
 
 /* ---- the exported functions' names, collected by the linker: for call rules and call counts ---- */
 
-extern const char *const __start_fake_functions[], *const __stop_fake_functions[];
+extern const char *const __start_fake_functions[] __attribute__((visibility("hidden")));
+extern const char *const __stop_fake_functions[] __attribute__((visibility("hidden")));
 
 static size_t function_count(void) { return (size_t)(__stop_fake_functions - __start_fake_functions); }
 
@@ -631,6 +632,14 @@ API(nvmlDeviceGetPciInfo_v3, id_of(device), (Device device, struct pci_info *out
   *out = info;
   return OK;
 }
+
+/* The Linux library has these two, and nvitop complains without them; they have an answer on Windows only. */
+#define DRIVER_MODEL(name)                                                                                     \
+  API(name, id_of(device), (Device device, uint32_t *now, uint32_t *pending), (device, now, pending)) {        \
+    return (void)device, (void)now, (void)pending, NOT_SUPPORTED;                                              \
+  }
+DRIVER_MODEL(nvmlDeviceGetDriverModel)
+DRIVER_MODEL(nvmlDeviceGetDriverModel_v2)
 
 /* ---- memory ---- */
 

@@ -112,5 +112,5 @@ export function wrongArchitecture(): string {
 
 /** A file of the library's name that is no library. */
 export function notALibrary(): string {
-  return variant("not-a-library", () => Buffer.from("This is a text file.\n"));
+  return variant("not-a-library", () => Buffer.from("This is a text file.\n".repeat(100)));
 }
