@@ -28,6 +28,7 @@ const DRAIN_MS = 1_500;
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #servers: Server[] = [];
+  #closing = false;
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
@@ -47,6 +48,7 @@ export class HttpServer {
 
   /** Accepts nothing new, lets requests under way finish for a moment, then cuts them. */
   async close(): Promise<void> {
+    this.#closing = true;
     const servers = this.#servers.splice(0).filter((server) => server.listening);
     const closed = servers.map((server) => once(server.close(), "close"));
     for (const server of servers) server.closeIdleConnections();
@@ -81,6 +83,7 @@ export class HttpServer {
     const route = this.#options.routes.get(path);
     const answer = await this.#answer(route, request);
     this.#options.onRequest(route?.name ?? "other", answer.status);
+    if (this.#closing) response.shouldKeepAlive = false;
     write(request, response, answer);
   }
 
