@@ -41,7 +41,7 @@
  *   gpu.0.field_default = rc 2             the answer for all other fields (default: rc 3)
  *   gpu.0.process.4242 = compute 1073741824 [gi 1] [ci 0] [; graphics n/a [...]]      kinds: compute graphics mps
  *   gpu.0.process_utilization = 1          process utilisation works though no sample is set (NOT_FOUND = idle)
- *   gpu.0.utilization_sample.N = PID SM TIMESTAMP [MEM ENC DEC]     TIMESTAMP in us, `now`, or `now-5000000`
+ *   gpu.0.utilization_sample.N = PID SM TIMESTAMP [MEM ENC DEC JPG OFA]     TIMESTAMP in us, `now`, `now-5000000`
  *   gpu.0.mig_mode.current .pending        gpu.0.max_mig_devices
  *   gpu.0.mig.1.gpu_instance_id .compute_instance_id, .attributes = the 9 members in struct order
  *
@@ -908,10 +908,10 @@ API(nvmlDeviceGetConfComputeMemSizeInfo, id_of(device), (Device device, void *in
   return (void)device, (void)info, NOT_SUPPORTED;
 }
 
-static struct process_sample parse_sample(const struct entry *entry) {
+static struct process_utilization parse_sample(const struct entry *entry) {
   const char *at = entry->value;
-  uint64_t optional[3] = {0};
-  struct process_sample sample = {.pid = (uint32_t)number_in(entry, &at)};
+  uint64_t optional[5] = {0};
+  struct process_utilization sample = {.pid = (uint32_t)number_in(entry, &at)};
   sample.sm = (uint32_t)number_in(entry, &at);
   at += strspn(at, " ");
   if (strncmp(at, "now", 3) == 0) {
@@ -921,29 +921,58 @@ static struct process_sample parse_sample(const struct entry *entry) {
   } else {
     sample.timestamp = number_in(entry, &at);
   }
-  for (int i = 0; *at && i < 3; i++) optional[i] = number_in(entry, &at);
+  for (int i = 0; *at && i < 5; i++) optional[i] = number_in(entry, &at);
   if (*at) malformed(entry);
   sample.memory = (uint32_t)optional[0];
   sample.encoder = (uint32_t)optional[1];
   sample.decoder = (uint32_t)optional[2];
+  sample.jpeg = (uint32_t)optional[3];
+  sample.ofa = (uint32_t)optional[4];
   return sample;
 }
 
-API(nvmlDeviceGetProcessUtilization, id_of(device),
-    (Device device, struct process_sample *out, uint32_t *count, uint64_t last_seen), (device, out, count, last_seen)) {
-  if (!count) return INVALID_ARGUMENT;
-  uint32_t fit = out ? *count : 0, newer = 0;
-  bool any = find(id_of(device), "process_utilization") != NULL;
+/* The older call has rows of the older layout. One of the two arrays is NULL, or both to ask for the count. */
+static int samples_since(int id, uint64_t last_seen, uint32_t *count, struct process_sample *old,
+                         struct process_utilization *rows) {
+  uint32_t fit = old || rows ? *count : 0, newer = 0;
+  bool any = find(id, "process_utilization") != NULL;
   const struct entry *entry;
-  for (size_t next = 0; (entry = each(id_of(device), "utilization_sample.", &next)); any = true) {
-    struct process_sample sample = parse_sample(entry);
-    if (sample.timestamp <= last_seen) continue;
-    if (newer < fit) out[newer] = sample;
+  for (size_t next = 0; (entry = each(id, "utilization_sample.", &next)); any = true) {
+    struct process_utilization s = parse_sample(entry);
+    if (s.timestamp <= last_seen) continue;
+    if (newer < fit && rows) rows[newer] = s;
+    if (newer < fit && old)
+      old[newer] = (struct process_sample){s.pid, s.timestamp, s.sm, s.memory, s.encoder, s.decoder};
     newer++;
   }
   *count = newer;
   return !any ? NOT_SUPPORTED : newer == 0 ? NOT_FOUND : newer > fit ? INSUFFICIENT_SIZE : OK;
 }
+
+API(nvmlDeviceGetProcessUtilization, id_of(device),
+    (Device device, struct process_sample *out, uint32_t *count, uint64_t last_seen), (device, out, count, last_seen)) {
+  return count ? samples_since(id_of(device), last_seen, count, out, NULL) : INVALID_ARGUMENT;
+}
+
+API(nvmlDeviceGetProcessesUtilizationInfo, id_of(device), (Device device, struct processes_utilization *io), (device, io)) {
+  if (!io) return INVALID_ARGUMENT;
+  if (io->version != VERSIONED(*io, 1)) return VERSION_MISMATCH;
+  return samples_since(id_of(device), io->last_seen, &io->count, NULL, io->rows);
+}
+
+/* ---- GPM: the functions exist, as on a driver whose GPU is older than Hopper ---- */
+
+#define GPM(name, id, parameters, arguments) \
+  API(name, id, parameters, arguments) { return NOT_SUPPORTED; }
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+GPM(nvmlGpmQueryDeviceSupport, id_of(device), (Device device, void *out), (device, out))
+GPM(nvmlGpmSampleAlloc, GLOBAL, (void **out), (out))
+GPM(nvmlGpmSampleGet, id_of(device), (Device device, void *sample), (device, sample))
+GPM(nvmlGpmMigSampleGet, id_of(device), (Device device, uint32_t gpu_instance, void *sample), (device, gpu_instance, sample))
+GPM(nvmlGpmMetricsGet, GLOBAL, (void *metrics), (metrics))
+GPM(nvmlGpmSampleFree, GLOBAL, (void *sample), (sample))
+#pragma GCC diagnostic pop
 
 /* ---- MIG ---- */
 

@@ -37,6 +37,11 @@ struct process_v1 { uint32_t pid; uint64_t memory; };
 struct process_v2 { uint32_t pid; uint64_t memory; uint32_t gpu_instance, compute_instance; };
 struct process_v3_wide { uint32_t pid; uint64_t memory; uint32_t gpu_instance, compute_instance; uint64_t cc_protected; };
 struct process_sample { uint32_t pid; uint64_t timestamp; uint32_t sm, memory, encoder, decoder; };
+struct process_utilization {
+  uint64_t timestamp;
+  uint32_t pid, sm, memory, encoder, decoder, jpeg, ofa;
+};
+struct processes_utilization { uint32_t version, count; uint64_t last_seen; struct process_utilization *rows; };
 union value { double d; uint32_t u32; uint64_t u64; int64_t i64; int32_t i32; uint16_t u16; };
 struct field_value {
   uint32_t field, scope;
@@ -80,6 +85,12 @@ AT(process_v3_wide, cc_protected, 24);
 SIZE(process_sample, 32); AT(process_sample, pid, 0); AT(process_sample, timestamp, 8);
 AT(process_sample, sm, 16); AT(process_sample, memory, 20); AT(process_sample, encoder, 24);
 AT(process_sample, decoder, 28);
+SIZE(process_utilization, 40); AT(process_utilization, timestamp, 0); AT(process_utilization, pid, 8);
+AT(process_utilization, sm, 12); AT(process_utilization, memory, 16); AT(process_utilization, encoder, 20);
+AT(process_utilization, decoder, 24); AT(process_utilization, jpeg, 28); AT(process_utilization, ofa, 32);
+SIZE(processes_utilization, 24); AT(processes_utilization, version, 0); AT(processes_utilization, count, 4);
+AT(processes_utilization, last_seen, 8); AT(processes_utilization, rows, 16);
+_Static_assert(VERSIONED(struct processes_utilization, 1) == 0x01000018, "version word of processes_utilization");
 SIZE(field_value, 40); AT(field_value, field, 0); AT(field_value, scope, 4); AT(field_value, timestamp, 8);
 AT(field_value, latency_usec, 16); AT(field_value, type, 24); AT(field_value, rc, 28); AT(field_value, value, 32);
 SIZE(pci_info, 68); AT(pci_info, legacy_bus_id, 0); AT(pci_info, domain, 16); AT(pci_info, bus, 20);

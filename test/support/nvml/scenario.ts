@@ -29,6 +29,9 @@ export interface Sample {
   readonly memory?: number | undefined;
   readonly encoder?: number | undefined;
   readonly decoder?: number | undefined;
+  /** These two only nvmlDeviceGetProcessesUtilizationInfo gives. */
+  readonly jpeg?: number | undefined;
+  readonly ofa?: number | undefined;
 }
 
 export type FieldType = "double" | "u32" | "ulong" | "u64" | "i64" | "i32" | "u16";
@@ -166,7 +169,7 @@ function renderProcess(process: Process): string {
 
 function renderSample(sample: Sample): string {
   const values = [sample.pid, sample.sm, sample.timestamp ?? "now", sample.memory ?? 0, sample.encoder ?? 0];
-  return [...values, sample.decoder ?? 0].join(" ");
+  return [...values, sample.decoder ?? 0, sample.jpeg ?? 0, sample.ofa ?? 0].join(" ");
 }
 
 function* renderDevice(prefix: string, device: Device & Partial<Pick<MigDevice, "attributes">>): Generator<string> {
