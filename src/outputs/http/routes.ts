@@ -38,7 +38,10 @@ export function createRoutes(options: RouteOptions): ReadonlyMap<string, Route> 
     ["/api/v1/status", { name: "status", answer: async () => json(snapshotJson(await snapshot())) }],
     [
       "/api/ollama/status",
-      { name: "ollama_api", answer: async () => json(toStatusDict(await snapshot(), { unit: memoryUnit, nowMs: now() })) },
+      {
+        name: "ollama_api",
+        answer: async () => json(toStatusDict(await snapshot(), { unit: memoryUnit, nowMs: now() })),
+      },
     ],
     [
       "/api/ollama/processes",
@@ -49,7 +52,10 @@ export function createRoutes(options: RouteOptions): ReadonlyMap<string, Route> 
     ],
     [
       "/api/ollama/gpu",
-      { name: "ollama_api", answer: async () => json({ gpu_info: gpuStatuses(await snapshot(), memoryUnit).map(toGpuJson) }) },
+      {
+        name: "ollama_api",
+        answer: async () => json({ gpu_info: gpuStatuses(await snapshot(), memoryUnit).map(toGpuJson) }),
+      },
     ],
   ]);
 }

@@ -19,7 +19,12 @@ export interface HttpServerOptions {
   readonly onRequest: (handler: string, code: number) => void;
 }
 
-const LIMITS = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 65_000, connectionsCheckingInterval: 5_000 };
+const LIMITS = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 5_000,
+};
 /** A client that neither reads nor writes for this long is cut off. */
 const IDLE_TIMEOUT_MS = 120_000;
 /** How long requests under way may take after close() before their connections are cut. */

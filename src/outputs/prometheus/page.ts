@@ -43,7 +43,9 @@ export class MetricsPage {
     const known = formats.get(format);
     if (known) return known;
     const families = buildFamilies(snapshot, this.#options.state());
-    const rendered = { plain: renderFamilies(families, format, this.#options.runtime).then((text) => Buffer.from(text)) };
+    const rendered = {
+      plain: renderFamilies(families, format, this.#options.runtime).then((text) => Buffer.from(text)),
+    };
     formats.set(format, rendered);
     return rendered;
   }

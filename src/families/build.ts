@@ -1,0 +1,45 @@
+/** Catalogue x snapshot -> metric families: pure, and in the same order for the same input. */
+import { COLLECTOR_METRICS, type ExporterState, SNAPSHOT_METRICS, STATE_METRICS } from "../catalog/exporter.ts";
+import { GPU_HEALTH_METRICS, OWNER_METRICS } from "../catalog/gpu-health.ts";
+import { GPU_METRICS } from "../catalog/gpu.ts";
+import {
+  MODEL_METRICS,
+  ORPHAN_METRICS,
+  RUNNER_METRICS,
+  SERVER_METRICS,
+  TRANSITION_METRICS,
+} from "../catalog/ollama.ts";
+import { PROCESS_METRICS } from "../catalog/process.ts";
+import type { MetricFamily } from "../catalog/spec.ts";
+import type { Snapshot } from "../snapshot.ts";
+import { familiesOf } from "./labelled.ts";
+
+/** Every family that the snapshot has a value for. */
+export function buildFamilies(snapshot: Snapshot, state: ExporterState): readonly MetricFamily[] {
+  const { gpus, owners, processes, servers, models, transitions, collectors } = snapshot;
+  const none = () => ({});
+  const device = ({ gpu, uuid }: { readonly gpu: string; readonly uuid: string }) => ({ gpu, uuid });
+  const model = ({ server, name }: { readonly server: string; readonly name: string }) => ({ server, model: name });
+  return [
+    ...familiesOf({ specs: GPU_METRICS, entities: gpus, labels: device }),
+    ...familiesOf({ specs: OWNER_METRICS, entities: owners, labels: device }),
+    ...familiesOf({ specs: GPU_HEALTH_METRICS, entities: gpus, labels: device }),
+    ...familiesOf({
+      specs: PROCESS_METRICS,
+      entities: processes,
+      labels: ({ gpu, pid, process }) => ({ gpu, pid: String(pid), process }),
+    }),
+    ...familiesOf({ specs: SERVER_METRICS, entities: servers, labels: ({ server }) => ({ server }) }),
+    ...familiesOf({ specs: MODEL_METRICS, entities: models, labels: model }),
+    ...familiesOf({ specs: TRANSITION_METRICS, entities: transitions, labels: model }),
+    ...familiesOf({ specs: RUNNER_METRICS, entities: [snapshot], labels: none }),
+    ...familiesOf({ specs: ORPHAN_METRICS, entities: owners, labels: ({ gpu }) => ({ gpu }) }),
+    ...familiesOf({ specs: STATE_METRICS, entities: [state], labels: none }),
+    ...familiesOf({
+      specs: COLLECTOR_METRICS,
+      entities: collectors,
+      labels: ({ collector, target }) => ({ collector, target }),
+    }),
+    ...familiesOf({ specs: SNAPSHOT_METRICS, entities: [snapshot], labels: none }),
+  ];
+}

@@ -1,0 +1,47 @@
+/** From one row and one kind of entity to samples: scope labels, then the row's own; nothing that could break a scrape. */
+import type { Labels, MetricFamily, MetricSpec, Reading, Sample } from "../catalog/spec.ts";
+
+/** Entities of one kind with the labels that all their families carry. */
+export interface Scope<T> {
+  readonly specs: readonly MetricSpec<T>[];
+  /** In the order of the output. */
+  readonly entities: readonly T[];
+  readonly labels: (entity: T) => Labels;
+}
+
+/** A family per row; rows without a sample are left out. */
+export function familiesOf<T>({ specs, entities, labels }: Scope<T>): readonly MetricFamily[] {
+  const scoped = entities.map((entity) => [entity, wellFormed(labels(entity))] as const);
+  return specs.flatMap((spec) => {
+    const samples = distinct(scoped.flatMap(([entity, own]) => samplesOf(spec.read(entity), own)));
+    const { name, type, unit, help } = spec;
+    return samples.length === 0 ? [] : [{ name, type, unit, help, samples }];
+  });
+}
+
+function samplesOf(reading: Reading, scope: Labels): readonly Sample[] {
+  if (reading === undefined) return [];
+  const samples: readonly Sample[] = typeof reading === "object" ? reading : [{ labels: {}, value: Number(reading) }];
+  return samples
+    .filter(({ value }) => isPublishable(value))
+    .map(({ labels, value }) => ({ labels: { ...scope, ...wellFormed(labels) }, value }));
+}
+
+/** +Inf says "never" of an expiry; NaN and -Inf say nothing. */
+const isPublishable = (value: number): boolean => Number.isFinite(value) || value === Infinity;
+
+/** A lone surrogate has no UTF-8 form. */
+function wellFormed(labels: Labels): Labels {
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, value.toWellFormed()]));
+}
+
+/** One series twice makes Prometheus refuse the whole scrape: the first wins. */
+function distinct(samples: readonly Sample[]): readonly Sample[] {
+  const seen = new Set<string>();
+  return samples.filter(({ labels }) => {
+    const key = JSON.stringify(Object.values(labels));
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
+}

@@ -1,0 +1,82 @@
+/** Metric families -> Prometheus text or OpenMetrics. The only file that imports prom-client. */
+import {
+  collectDefaultMetrics,
+  type Metric,
+  type MetricObjectWithValues,
+  type MetricValue,
+  Registry,
+} from "prom-client";
+import type { MetricFamily } from "../../catalog/spec.ts";
+import type { ExpositionFormat } from "./negotiate.ts";
+
+/** Gauges of prom-client whose names end in `_total`: OpenMetrics keeps that ending for counters, so they are left out. */
+const MISNAMED = new Set([
+  "nodejs_active_handles_total",
+  "nodejs_active_requests_total",
+  "nodejs_active_resources_total",
+]);
+
+/** The event loop monitor's own timer: at prom-client's 10 ms it would be the exporter's largest idle cost. */
+const EVENT_LOOP_PRECISION_MS = 250;
+
+/** The usual process_* and nodejs_* families of this process. */
+export class RuntimeMetrics {
+  readonly #registry = new Registry();
+
+  constructor() {
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: EVENT_LOOP_PRECISION_MS });
+    for (const name of MISNAMED) this.#registry.removeSingleMetric(name);
+  }
+
+  /** Their values now. */
+  read(): Promise<MetricObjectWithValues<MetricValue<string>>[]> {
+    return this.#registry.getMetricsAsJSON();
+  }
+}
+
+/**
+ * The whole body. Every rendering has a registry of its own: prom-client renames counters for OpenMetrics in place, so a
+ * shared one would lose `_total` for good.
+ */
+export async function renderFamilies(
+  families: readonly MetricFamily[],
+  format: ExpositionFormat,
+  runtime?: RuntimeMetrics,
+): Promise<string> {
+  const registry = new Registry();
+  if (format === "openmetrics") openMetrics(registry).setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
+  for (const { name, help, type, samples } of families) register(registry, { name, help, type, values: [...samples] });
+  for (const { name, help, type, values } of (await runtime?.read()) ?? []) {
+    register(registry, { name, help, type, values: values.filter(isNumber) });
+  }
+  return registry.metrics();
+}
+
+interface ConstMetric {
+  readonly name: string;
+  readonly help: string;
+  readonly type: unknown;
+  readonly values: readonly unknown[];
+}
+
+/** A metric with fixed values, as far as Registry looks at one: `name`, which it may rewrite, and `get()`. */
+function register(registry: Registry, { name, help, type, values }: ConstMetric): void {
+  if (values.length === 0) return;
+  const metric = {
+    name,
+    get() {
+      return Promise.resolve({ name: this.name, help, type, values, aggregator: "omit" });
+    },
+  };
+  registry.registerMetric(metric as unknown as Metric);
+}
+
+/** prom-client's types know one content type per registry class; its code knows both. */
+function openMetrics(registry: Registry): { setContentType(type: string): void } {
+  return registry as unknown as { setContentType(type: string): void };
+}
+
+/** No collection yet leaves NaN in the event loop's gauges, and 0/0 in others. */
+function isNumber({ value }: { readonly value: unknown }): boolean {
+  return typeof value === "number" && !Number.isNaN(value);
+}

@@ -1,0 +1,18 @@
+/** The messages between NvmlSource and its worker process: one question, one whole reading. */
+import type { WorkerReading } from "./session.ts";
+
+export interface ReadRequest {
+  readonly id: number;
+  readonly library: string;
+  readonly include?: readonly string[];
+}
+
+export type WorkerReply = { readonly id: number } & (
+  | { readonly type: "reading"; readonly reading: WorkerReading }
+  /** A driver call failed in a way that ends the reading. */
+  | { readonly type: "fault"; readonly function: string; readonly code: number }
+  /** The library cannot be loaded; the worker ends. */
+  | { readonly type: "unloadable"; readonly reason: string }
+  /** A bug. */
+  | { readonly type: "error"; readonly reason: string }
+);

@@ -1,0 +1,42 @@
+/**
+ * Entry of the forked child that holds the driver library. It reads when asked and ends with its parent: between two
+ * readings because the channel closes, inside a hanging call because the kernel kills it.
+ */
+import { messageOf } from "../../errors.ts";
+import { RC } from "./abi.ts";
+import { NvmlFault } from "./faults.ts";
+import { dieWithParent, NvmlLibrary } from "./library.ts";
+import type { ReadRequest, WorkerReply } from "./protocol.ts";
+import { NvmlSession } from "./session.ts";
+
+let session: NvmlSession | undefined;
+
+dieWithParent();
+// A terminal and systemd signal the whole group; the parent decides when this process ends.
+process.on("SIGINT", () => undefined);
+process.on("SIGTERM", () => undefined);
+process.on("message", (request: ReadRequest) => {
+  const reply = answer(request);
+  process.send?.(reply, () => {
+    if (endsWorker(reply)) process.disconnect();
+  });
+});
+
+function answer({ id, library, include }: ReadRequest): WorkerReply {
+  try {
+    session ??= new NvmlSession(new NvmlLibrary(library), include);
+  } catch (error) {
+    return { id, type: "unloadable", reason: messageOf(error) };
+  }
+  try {
+    return { id, type: "reading", reading: session.read() };
+  } catch (error) {
+    if (error instanceof NvmlFault) return { id, type: "fault", function: error.function, code: error.code };
+    return { id, type: "error", reason: messageOf(error) };
+  }
+}
+
+/** Without a library there is nothing to hold; a library that was replaced under us must be loaded by a new process. */
+function endsWorker(reply: WorkerReply): boolean {
+  return reply.type === "unloadable" || (reply.type === "fault" && reply.code === RC.libRmVersionMismatch);
+}
