@@ -48,7 +48,8 @@ export async function startExporter(config: Config, logger: Logger): Promise<Exp
     },
   });
   const addresses = await server.listen();
-  for (const address of addresses) logger.info("listening", { address, path: config.web.telemetryPath, version: build.version });
+  for (const address of addresses)
+    logger.info("listening", { address, path: config.web.telemetryPath, version: build.version });
   if (config.refreshIntervalMs > 0) cache.startRefresh(config.refreshIntervalMs);
   else void cache.get().catch(() => undefined); // a failing collection is a value; a bug shows at the first scrape
   return {

@@ -21,11 +21,13 @@ export const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore,
 /** A logger that writes the levels from `level` on. */
 export function createLogger(options: LoggerOptions): Logger {
   const lowest = LOG_LEVELS.indexOf(options.level);
-  const at = (level: LogLevel) => (message: string, fields: LogFields = {}) => {
-    if (LOG_LEVELS.indexOf(level) < lowest) return;
-    const record = { ts: new Date(options.now()).toISOString(), level, msg: message, ...fields };
-    options.write(`${options.format === "json" ? JSON.stringify(record) : logfmt(record)}\n`);
-  };
+  const at =
+    (level: LogLevel) =>
+    (message: string, fields: LogFields = {}) => {
+      if (LOG_LEVELS.indexOf(level) < lowest) return;
+      const record = { ts: new Date(options.now()).toISOString(), level, msg: message, ...fields };
+      options.write(`${options.format === "json" ? JSON.stringify(record) : logfmt(record)}\n`);
+    };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 

@@ -48,7 +48,8 @@ function createSources(config: Config, dependencies: PipelineDependencies): Coll
   const demo = createDemoSources({ clock });
   if (config.demo) return demo;
   const { backend } = config.gpu;
-  const nvml = backend === "demo" ? demo.nvml : backend === "none" ? undefined : nvmlSource(config, backend, dependencies);
+  const nvml =
+    backend === "demo" ? demo.nvml : backend === "none" ? undefined : nvmlSource(config, backend, dependencies);
   return {
     ...(nvml && { nvml }),
     ollama: ollamaSources(config, dependencies),

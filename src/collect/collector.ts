@@ -110,7 +110,8 @@ export class Collector {
     if (result.status === "absent") return;
     const health = this.#healthOf(source);
     const error = problemOf(result);
-    health.collections[result.status === "ok" ? (error ? "failed" : "ok") : result.timedOut ? "timeout" : "failed"] += 1;
+    health.collections[result.status === "ok" ? (error ? "failed" : "ok") : result.timedOut ? "timeout" : "failed"] +=
+      1;
     if (!error) health.lastSuccessTimestampSeconds = this.#options.clock.now() / 1000;
     this.#logChange(source, health.error, error);
     if (error === undefined) delete health.error;
@@ -119,7 +120,8 @@ export class Collector {
 
   #logChange(source: Source<unknown>, before: string | undefined, now: string | undefined): void {
     const fields = { collector: source.name, target: source.target };
-    if (now !== undefined && before === undefined) this.#options.logger.warn("collector failed", { ...fields, error: now });
+    if (now !== undefined && before === undefined)
+      this.#options.logger.warn("collector failed", { ...fields, error: now });
     if (now === undefined && before !== undefined) this.#options.logger.info("collector recovered", fields);
   }
 
@@ -179,7 +181,9 @@ export class Collector {
     for (const { reading } of servers) this.#dropped.models += reading?.dropped ?? 0;
     this.#dropped.processes += joined.droppedProcesses;
     if (joined.droppedProcesses > 0 && !this.#droppingProcesses) {
-      this.#options.logger.warn("more GPU processes than series: the rest is left out", { dropped: joined.droppedProcesses });
+      this.#options.logger.warn("more GPU processes than series: the rest is left out", {
+        dropped: joined.droppedProcesses,
+      });
     }
     this.#droppingProcesses = joined.droppedProcesses > 0;
   }

@@ -26,7 +26,8 @@ export function advance(history: History, servers: readonly OllamaServer[], mode
     const before = history.get(server.server);
     const now = new Map<string, Tracked>();
     for (const model of models) {
-      if (model.server === server.server) now.set(model.name, step(before?.get(model.name), model, before === undefined));
+      if (model.server === server.server)
+        now.set(model.name, step(before?.get(model.name), model, before === undefined));
     }
     // Without /api/tags nobody knows whether a model that left /api/ps is still installed.
     if (server.installedCount === undefined) keepUnlisted(now, before);

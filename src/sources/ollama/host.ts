@@ -1,0 +1,94 @@
+/** OLLAMA_HOST as Ollama itself reads it (envconfig/config.go), and the label that a server gets from it. */
+import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
+import type { ServerIdentity } from "../../snapshot.ts";
+
+/** A server as configured: how to reach it and what it is called. */
+export interface ServerTarget {
+  readonly identity: ServerIdentity;
+  /** Scheme, host, port and path prefix, without a slash at the end; a unix socket has `http://localhost`. */
+  readonly baseUrl: string;
+  readonly socketPath?: string;
+}
+
+/** The parts of an OLLAMA_HOST. */
+export interface OllamaHost {
+  readonly scheme: string;
+  /** Without brackets; empty = all interfaces. */
+  readonly host: string;
+  readonly port: number;
+  /** With a leading slash, or empty. */
+  readonly path: string;
+}
+
+const DEFAULT_PORT = 11434;
+const SCHEME_PORTS: Readonly<Record<string, number>> = { http: 80, https: 443 };
+/** What stands before the first `=` names the server, unless it is part of a URL. */
+const NAMED = /^\s*([^=:/"']+)=(.*)$/s;
+
+/** Reads an OLLAMA_HOST. A port that is none falls back to the default, as in Ollama. */
+export function parseOllamaHost(text: string): OllamaHost {
+  const trimmed = text.trim().replace(/^["']+|["']+$/g, "").trim();
+  const split = trimmed.indexOf("://");
+  const cloud = split === -1 && trimmed === "ollama.com";
+  const scheme = cloud ? "https" : split === -1 ? "http" : trimmed.slice(0, split);
+  const fallback = cloud ? 443 : split === -1 ? DEFAULT_PORT : (SCHEME_PORTS[scheme] ?? DEFAULT_PORT);
+  const rest = split === -1 ? trimmed : trimmed.slice(split + 3);
+  const slash = rest.indexOf("/");
+  const path = slash === -1 ? "" : rest.slice(slash).replace(/\/+$/, "");
+  return { scheme, path, ...parseAuthority(slash === -1 ? rest : rest.slice(0, slash), fallback) };
+}
+
+/** Reads `[NAME=]URL`. Throws an Error whose message says what is wrong and what to write instead. */
+export function parseServer(value: string, hostAddresses: ReadonlySet<string>): ServerTarget {
+  const [, name, named] = NAMED.exec(value) ?? [];
+  const url = named ?? value;
+  if (name?.trim() === "") throw new Error(`"${value}" has an empty name; expected NAME=URL`);
+  const target = url.trim().startsWith("unix:") ? unixTarget(url.trim()) : tcpTarget(url, hostAddresses);
+  return name === undefined ? target : { ...target, identity: { ...target.identity, server: name.trim() } };
+}
+
+/** The addresses of this host's interfaces. */
+export function localAddresses(): ReadonlySet<string> {
+  return new Set(Object.values(networkInterfaces()).flatMap((list = []) => list.map(({ address }) => address)));
+}
+
+function parseAuthority(authority: string, fallback: number): { host: string; port: number } {
+  const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):([^:]*)$/.exec(authority);
+  if (!match) return { host: authority.replace(/^\[|\]$/g, "") || "127.0.0.1", port: fallback };
+  const [, bracketed, plain = "", digits = ""] = match;
+  const port = /^\d{1,5}$/.test(digits) && Number(digits) <= 65_535 ? Number(digits) : fallback;
+  return { host: bracketed ?? plain, port };
+}
+
+function unixTarget(url: string): ServerTarget {
+  const socketPath = url.slice("unix:".length).replace(/^\/\/(?=\/)/, "");
+  if (!socketPath.startsWith("/")) throw new Error(`"${url}" names no socket; expected unix:/path/to/socket`);
+  return { identity: { server: `unix:${socketPath}`, local: true }, baseUrl: "http://localhost", socketPath };
+}
+
+function tcpTarget(url: string, hostAddresses: ReadonlySet<string>): ServerTarget {
+  if (url.includes("@")) {
+    throw new Error("credentials in a URL are not supported; use --ollama.header 'Authorization: Basic ...'");
+  }
+  const { scheme, host: bound, port, path } = parseOllamaHost(url);
+  if (!(scheme in SCHEME_PORTS)) throw new Error(`scheme "${scheme}" is not supported; expected http, https or unix`);
+  const host = connectable(bound);
+  if (/[\s?#\\]/.test(host) || host.includes("%")) throw new Error(`"${url}" is no host and port`);
+  const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+  const baseUrl = `${scheme}://${authority}${path}`;
+  if (!URL.canParse(baseUrl)) throw new Error(`"${url}" is no host and port; expected for instance http://127.0.0.1:11434`);
+  return { identity: { server: authority, host, port, local: isLocal(host, hostAddresses) }, baseUrl };
+}
+
+/** A server that listens on all interfaces is reached on the loopback one (envconfig: ConnectableHost). */
+function connectable(host: string): string {
+  if (host === "" || host === "0.0.0.0") return "127.0.0.1";
+  return host === "::" ? "::1" : host;
+}
+
+function isLocal(host: string, hostAddresses: ReadonlySet<string>): boolean {
+  const name = host.toLowerCase();
+  if (name === "localhost" || name.endsWith(".localhost") || name === "::1") return true;
+  return (isIP(host) === 4 && host.startsWith("127.")) || hostAddresses.has(host);
+}
