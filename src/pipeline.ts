@@ -67,8 +67,7 @@ function ollamaSources({ ollama, retry }: Config, dependencies: PipelineDependen
   const { timeoutMs, tagsIntervalMs, headers } = ollama;
   return ollama.servers.map((target, index) => {
     const client =
-      (index === 0 ? ollamaClient : undefined) ??
-      createOllamaClient({ target, headers, timeoutMs, retry, clock, logger });
+      (index === 0 ? ollamaClient : undefined) ?? createOllamaClient({ target, headers, timeoutMs, retry, clock });
     const { identity } = target;
     return { identity, source: new OllamaSource({ identity, client, timeoutMs, tagsIntervalMs, clock, logger }) };
   });

@@ -160,7 +160,9 @@ describe("Collector", () => {
   it("adds up driver call errors and dropped items over readings", async () => {
     await collect({});
     const snapshot = await collect({});
-    expect(snapshot.nvmlCallErrors).toEqual([{ function: "nvmlDeviceGetPowerUsage", code: "NVML_ERROR_UNKNOWN", count: 4 }]);
+    expect(snapshot.nvmlCallErrors).toEqual([
+      { function: "nvmlDeviceGetPowerUsage", code: "NVML_ERROR_UNKNOWN", count: 4 },
+    ]);
     expect(snapshot.dropped).toEqual({ models: 6, processes: 0 });
   });
 

@@ -20,20 +20,67 @@ type Reading = readonly [OllamaServer, ...Model[]];
 
 function countsAfter(...readings: Reading[]): readonly (readonly [string, number, number])[] {
   const fold = (history: History, [server, ...models]: Reading) => advance(history, [server], models);
-  return transitionsOf(readings.reduce(fold, emptyHistory), [up]).map(({ name, loads, unloads }) => [name, loads, unloads]);
+  return transitionsOf(readings.reduce(fold, emptyHistory), [up]).map(({ name, loads, unloads }) => [
+    name,
+    loads,
+    unloads,
+  ]);
 }
 
 describe("the history of loads and unloads", () => {
   const cases: readonly (readonly [string, readonly Reading[], readonly (readonly [string, number, number])[]])[] = [
     ["starts at zero for an installed model", [[up, installed]], [["m", 0, 0]]],
     ["does not count a model found loaded at start", [[up, loaded(5)]], [["m", 0, 0]]],
-    ["counts a load", [[up, installed], [up, loaded(5)]], [["m", 1, 0]]],
+    [
+      "counts a load",
+      [
+        [up, installed],
+        [up, loaded(5)],
+      ],
+      [["m", 1, 0]],
+    ],
     ["counts a load of a model never seen before", [[up], [up, loaded(5)]], [["m", 1, 0]]],
-    ["counts an unload", [[up, loaded(5)], [up, installed]], [["m", 0, 1]]],
-    ["counts a new runner PID as an unload and a load", [[up, loaded(5)], [up, loaded(6)]], [["m", 1, 1]]],
-    ["counts a crash when the new runner appears", [[up, loaded(5)], [up, loaded()], [up, loaded(6)]], [["m", 1, 1]]],
-    ["counts nothing while the same runner lives", [[up, loaded(5)], [up, loaded(5)]], [["m", 0, 0]]],
-    ["counts a changed digest as a reload", [[up, loaded(undefined, "a")], [up, loaded(undefined, "b")]], [["m", 1, 1]]],
+    [
+      "counts an unload",
+      [
+        [up, loaded(5)],
+        [up, installed],
+      ],
+      [["m", 0, 1]],
+    ],
+    [
+      "counts a new runner PID as an unload and a load",
+      [
+        [up, loaded(5)],
+        [up, loaded(6)],
+      ],
+      [["m", 1, 1]],
+    ],
+    [
+      "counts a crash when the new runner appears",
+      [
+        [up, loaded(5)],
+        [up, loaded()],
+        [up, loaded(6)],
+      ],
+      [["m", 1, 1]],
+    ],
+    [
+      "counts nothing while the same runner lives",
+      [
+        [up, loaded(5)],
+        [up, loaded(5)],
+      ],
+      [["m", 0, 0]],
+    ],
+    [
+      "counts a changed digest as a reload",
+      [
+        [up, loaded(undefined, "a")],
+        [up, loaded(undefined, "b")],
+      ],
+      [["m", 1, 1]],
+    ],
     ["sees through an outage of the server", [[up, loaded(5)], [down], [up, installed]], [["m", 0, 1]]],
     ["forgets a model that is neither installed nor loaded", [[up, loaded(5)], [up]], []],
     ["keeps a model when nobody knows what is installed", [[up, loaded(5)], [{ ...down, up: true }]], [["m", 0, 1]]],

@@ -50,7 +50,8 @@ export function createOllamaClient(options: OllamaClientOptions): ClosableClient
   const agent = new Agent({ connections: 8, connect: socketPath === undefined ? {} : { socketPath } });
   const client = new Ollama({
     host: target.baseUrl,
-    fetch: (input, init) => requestJson(String(input instanceof Request ? input.url : input), init ?? {}, { ...options, agent }),
+    fetch: (input, init) =>
+      requestJson(String(input instanceof Request ? input.url : input), init ?? {}, { ...options, agent }),
   });
   return {
     ps: () => client.ps(),
@@ -74,7 +75,11 @@ async function requestJson(url: string, init: RequestInit, options: RequestOptio
     } catch (error) {
       const late = error instanceof OllamaRequestError && error.timedOut;
       if (late || attempt >= retry.attempts || until - clock.monotonic() <= retry.delayMs) {
-        throw late ? new OllamaRequestError(`no answer within ${timeoutMs / 1000} s from ${describe(url, init, options)}`, { timedOut: true }) : error;
+        throw late
+          ? new OllamaRequestError(`no answer within ${timeoutMs / 1000} s from ${describe(url, init, options)}`, {
+              timedOut: true,
+            })
+          : error;
       }
     }
     await clock.sleep(retry.delayMs);
@@ -91,7 +96,11 @@ async function exchange(url: string, init: RequestInit, options: RequestOptions)
     const response = await undiciFetch(url, {
       method: init.method ?? "GET",
       body: typeof init.body === "string" ? init.body : null,
-      headers: { Accept: "application/json", ...(init.body != null && { "Content-Type": "application/json" }), ...(await headersOf(options)) },
+      headers: {
+        Accept: "application/json",
+        ...(init.body != null && { "Content-Type": "application/json" }),
+        ...(await headersOf(options)),
+      },
       redirect: "manual",
       signal: deadline.signal,
       dispatcher: options.agent,
@@ -102,7 +111,8 @@ async function exchange(url: string, init: RequestInit, options: RequestOptions)
     }
     return parse(await bodyOf(response, request), request);
   } catch (error) {
-    if (deadline.signal.aborted) throw new OllamaRequestError(`${request} was not answered in time`, { timedOut: true });
+    if (deadline.signal.aborted)
+      throw new OllamaRequestError(`${request} was not answered in time`, { timedOut: true });
     if (error instanceof OllamaRequestError) throw error;
     throw new OllamaRequestError(`${request} failed: ${reasonOf(error)}`, { cause: error });
   } finally {
@@ -132,13 +142,17 @@ function parse(body: string, request: string): unknown {
   try {
     return JSON.parse(body);
   } catch {
-    throw new OllamaRequestError(`${request} answered ${body.trimStart().startsWith("<") ? "HTML" : "something"} that is not JSON`);
+    throw new OllamaRequestError(
+      `${request} answered ${body.trimStart().startsWith("<") ? "HTML" : "something"} that is not JSON`,
+    );
   }
 }
 
 async function headersOf({ headers }: RequestOptions): Promise<Record<string, string>> {
   const entries = await Promise.all(
-    headers.map(async (header) => [header.name, "file" in header ? await readHeader(header.file) : header.value] as const),
+    headers.map(
+      async (header) => [header.name, "file" in header ? await readHeader(header.file) : header.value] as const,
+    ),
   );
   return Object.fromEntries(entries);
 }

@@ -94,7 +94,9 @@ class Fields {
   }
 
   name(): string | undefined {
-    const name = [this.#entry.get("name"), this.#entry.get("model")].find((value) => typeof value === "string" && value !== "");
+    const name = [this.#entry.get("name"), this.#entry.get("model")].find(
+      (value) => typeof value === "string" && value !== "",
+    );
     return typeof name === "string" ? name.toWellFormed() : undefined;
   }
 
@@ -113,14 +115,17 @@ class Fields {
   /** RFC 3339 -> unix ms; a time that is not set is absent, and no problem. */
   time(key: string): number | undefined {
     const ms = this.#take(key, "time", (value) => {
-      const parsed = value instanceof Date ? value.getTime() : typeof value === "string" ? Date.parse(cutFraction(value)) : NaN;
+      const parsed =
+        value instanceof Date ? value.getTime() : typeof value === "string" ? Date.parse(cutFraction(value)) : NaN;
       return Number.isNaN(parsed) ? undefined : parsed;
     });
     return ms === undefined || ms < FIRST_YEAR_MS ? undefined : ms;
   }
 
   details(): Pick<LoadedModel, "family" | "parameterSize" | "quantization" | "format"> {
-    const details = this.#take("details", "object", (value) => (typeof value === "object" && value !== null ? value : undefined));
+    const details = this.#take("details", "object", (value) =>
+      typeof value === "object" && value !== null ? value : undefined,
+    );
     if (!details) return {};
     const own = new Fields(details, `${this.#where}.details`, this.#problems);
     return {

@@ -28,7 +28,10 @@ const NAMED = /^\s*([^=:/"']+)=(.*)$/s;
 
 /** Reads an OLLAMA_HOST. A port that is none falls back to the default, as in Ollama. */
 export function parseOllamaHost(text: string): OllamaHost {
-  const trimmed = text.trim().replace(/^["']+|["']+$/g, "").trim();
+  const trimmed = text
+    .trim()
+    .replace(/^["']+|["']+$/g, "")
+    .trim();
   const split = trimmed.indexOf("://");
   const cloud = split === -1 && trimmed === "ollama.com";
   const scheme = cloud ? "https" : split === -1 ? "http" : trimmed.slice(0, split);
@@ -77,7 +80,8 @@ function tcpTarget(url: string, hostAddresses: ReadonlySet<string>): ServerTarge
   if (/[\s?#\\]/.test(host) || host.includes("%")) throw new Error(`"${url}" is no host and port`);
   const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
   const baseUrl = `${scheme}://${authority}${path}`;
-  if (!URL.canParse(baseUrl)) throw new Error(`"${url}" is no host and port; expected for instance http://127.0.0.1:11434`);
+  if (!URL.canParse(baseUrl))
+    throw new Error(`"${url}" is no host and port; expected for instance http://127.0.0.1:11434`);
   return { identity: { server: authority, host, port, local: isLocal(host, hostAddresses) }, baseUrl };
 }
 

@@ -48,7 +48,11 @@ export class OllamaSource implements Source<OllamaReading> {
       this.#call(key, { ask, decode, signal });
     const [version, loaded, tags] = await Promise.all([
       call("/api/version", () => client.version(), decodeVersion),
-      call("/api/ps", () => client.ps(), (answer) => decodeLoaded(answer, clock.now())),
+      call(
+        "/api/ps",
+        () => client.ps(),
+        (answer) => decodeLoaded(answer, clock.now()),
+      ),
       this.#tagsDue() ? call("/api/tags", () => client.list(), decodeInstalled) : undefined,
     ]);
     if ("error" in loaded) return failed(loaded.error, loaded.timedOut);
@@ -114,7 +118,8 @@ export class OllamaSource implements Source<OllamaReading> {
     { ask, decode, signal }: { ask: () => Promise<unknown>; decode: (answer: unknown) => T; signal: AbortSignal },
   ): Promise<Outcome<T>> {
     const { clock, timeoutMs } = this.#options;
-    if (this.#running.has(key)) return { error: `${key}: an earlier request has not been answered yet`, timedOut: true };
+    if (this.#running.has(key))
+      return { error: `${key}: an earlier request has not been answered yet`, timedOut: true };
     const asked = Promise.resolve().then(ask);
     this.#running.set(key, asked);
     const settled = asked.finally(() => this.#running.delete(key));
@@ -123,7 +128,9 @@ export class OllamaSource implements Source<OllamaReading> {
       .sleep(timeoutMs, AbortSignal.any([signal, over.signal]))
       .catch(() => undefined)
       .then(() => {
-        throw new OllamaRequestError(`${key}: no answer within ${timeoutMs / 1000} s (--ollama.timeout)`, { timedOut: true });
+        throw new OllamaRequestError(`${key}: no answer within ${timeoutMs / 1000} s (--ollama.timeout)`, {
+          timedOut: true,
+        });
       });
     try {
       return { value: decode(await Promise.race([settled, late])) };
@@ -164,7 +171,10 @@ export class OllamaSource implements Source<OllamaReading> {
   #warnOfProblems(problems: readonly string[]): void {
     const text = problems.slice(0, 3).join("; ");
     if (text !== "" && this.#problems === "") {
-      this.#options.logger.warn("unexpected values in Ollama's answer are left out", { server: this.target, problems: text });
+      this.#options.logger.warn("unexpected values in Ollama's answer are left out", {
+        server: this.target,
+        problems: text,
+      });
     }
     this.#problems = text;
   }

@@ -1,0 +1,170 @@
+/** Defaults < file < environment < flags: one complete configuration, or every problem at once. */
+import { readFileSync } from "node:fs";
+import { ConfigError, messageOf } from "../errors.ts";
+import { localAddresses, parseServer, type ServerTarget } from "../sources/ollama/host.ts";
+import { type Arguments, parseArguments } from "./arguments.ts";
+import { readFileValues } from "./file.ts";
+import { type Config, environmentName, type OptionRow, OPTIONS } from "./options.ts";
+
+/** What the process was started with. */
+export interface StartInput {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+export interface Loaded extends Pick<Arguments, "command" | "status"> {
+  readonly config: Config;
+}
+
+interface Given {
+  readonly texts: readonly string[];
+  /** `--flag`, the variable's name or `file.yml:12`. */
+  readonly where: string;
+}
+
+/** This process's own input. */
+export const processInput = (): StartInput => ({ argv: process.argv.slice(2), env: process.env });
+
+/** Throws ConfigError with all problems. */
+export function loadConfig({ argv, env }: StartInput): Loaded {
+  const { command, status, values, problems: found } = parseArguments(argv);
+  const problems = [...found];
+  const given = new Map<string, Given>();
+  const path = values.get("config.file")?.at(-1) ?? env[environmentName("config.file")];
+  for (const [flag, entry] of fromFile(path, problems)) given.set(flag, entry);
+  for (const [flag, entry] of fromEnvironment(env)) given.set(flag, entry);
+  for (const [flag, texts] of values) given.set(flag, { texts, where: "" });
+  const read = new Map(OPTIONS.map((row) => [row.flag, valueOf(row, given.get(row.flag), problems)]));
+  const servers = serversOf(given.get("ollama.host"), env["OLLAMA_HOST"], problems);
+  const config = assemble(read, servers);
+  if (command !== "help" && command !== "version") checkHeaderFiles(config, problems);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { command, status, config };
+}
+
+/** The defaults for the class; the host as given, else this process's OLLAMA_HOST. Throws ConfigError on a bad host. */
+export function defaultConfig(ollamaHost: string | undefined): Config {
+  const host = ollamaHost ?? process.env["OLLAMA_HOST"];
+  return loadConfig({ argv: [], env: { ...(host !== undefined && { [environmentName("ollama.host")]: host }) } })
+    .config;
+}
+
+function fromFile(path: string | undefined, problems: string[]): readonly (readonly [string, Given])[] {
+  if (path === undefined || path === "") return [];
+  let source: string;
+  try {
+    source = readFileSync(path, "utf8");
+  } catch (error) {
+    problems.push(`--config.file: cannot read ${path}: ${messageOf(error)}`);
+    return [];
+  }
+  const { values, problems: found } = readFileValues(source, path);
+  problems.push(...found);
+  return values.map(({ flag, values: texts, where }) => [flag, { texts, where }] as const);
+}
+
+function fromEnvironment(env: StartInput["env"]): readonly (readonly [string, Given])[] {
+  return OPTIONS.flatMap(({ flag, repeatable }) => {
+    const where = environmentName(flag);
+    const value = env[where];
+    if (value === undefined || value === "") return [];
+    const texts = repeatable
+      ? value
+          .split(",")
+          .map((part) => part.trim())
+          .filter((part) => part !== "")
+      : [value];
+    return [[flag, { texts, where }] as const];
+  });
+}
+
+/** The parsed value; a list for a repeatable option; undefined where there is none. */
+function valueOf(row: OptionRow, given: Given | undefined, problems: string[]): unknown {
+  const texts = given?.texts ?? (row.default === "" ? [] : [row.default]);
+  const split = row.flag === "gpu.include" ? texts.flatMap((text) => text.split(",")) : texts;
+  const values = split.map((text): unknown => {
+    try {
+      return row.parse(text);
+    } catch (error) {
+      const secret = row.flag === "ollama.header" ? "" : `, got "${text}"`;
+      problems.push(`${nameOf(row.flag, given)}: ${messageOf(error)}${secret}`);
+      return undefined;
+    }
+  });
+  if (row.notYet !== undefined && given) problems.push(`${nameOf(row.flag, given)}: ${row.notYet}`);
+  return row.repeatable ? values : values.at(-1);
+}
+
+const nameOf = (flag: string, given: Given | undefined): string =>
+  given === undefined || given.where === "" ? `--${flag}` : `${given.where}: ${flag}`;
+
+function serversOf(
+  given: Given | undefined,
+  fallback: string | undefined,
+  problems: string[],
+): readonly ServerTarget[] {
+  const hosts = given ?? { texts: [fallback ?? ""], where: fallback === undefined ? "" : "OLLAMA_HOST" };
+  if (hosts.texts.some((text) => text.trim() === "none")) {
+    if (hosts.texts.length > 1)
+      problems.push(`${nameOf("ollama.host", given)}: none cannot stand beside other servers`);
+    return [];
+  }
+  const addresses = localAddresses();
+  const servers = hosts.texts.flatMap((text): readonly ServerTarget[] => {
+    try {
+      return [parseServer(text, addresses)];
+    } catch (error) {
+      problems.push(`${nameOf("ollama.host", hosts)}: ${messageOf(error)}`);
+      return [];
+    }
+  });
+  const labels = servers.map(({ identity }) => identity.server);
+  const twice = labels.find((label, index) => labels.indexOf(label) !== index);
+  if (twice !== undefined)
+    problems.push(`${nameOf("ollama.host", hosts)}: two servers are called ${twice}; give them names: NAME=URL`);
+  return servers;
+}
+
+function checkHeaderFiles({ ollama }: Config, problems: string[]): void {
+  for (const header of ollama.headers) {
+    if (!("file" in header)) continue;
+    try {
+      readFileSync(header.file);
+    } catch (error) {
+      problems.push(`--ollama.header: cannot read the file of ${header.name}: ${messageOf(error)}`);
+    }
+  }
+}
+
+/** The rows' parsers have checked every value; where one failed, the configuration is thrown away with the problems. */
+function assemble(read: ReadonlyMap<string, unknown>, servers: readonly ServerTarget[]): Config {
+  const get = <T>(flag: string) => read.get(flag) as T;
+  const include = get<readonly string[]>("gpu.include");
+  return Object.freeze({
+    web: {
+      listenAddresses: get<Config["web"]["listenAddresses"]>("web.listen-address"),
+      telemetryPath: get<string>("web.telemetry-path"),
+      maxRequests: get<number>("web.max-requests"),
+      exporterMetrics: get<boolean>("web.exporter-metrics"),
+    },
+    ollama: {
+      servers,
+      headers: get<Config["ollama"]["headers"]>("ollama.header").filter((header) => (header as unknown) !== undefined),
+      timeoutMs: get<number>("ollama.timeout"),
+      tagsIntervalMs: get<number>("ollama.tags-interval"),
+    },
+    gpu: {
+      backend: get<Config["gpu"]["backend"]>("gpu.backend"),
+      nvmlLibrary: get<string>("gpu.nvml-library"),
+      timeoutMs: get<number>("gpu.timeout"),
+      ...(include.length > 0 && { include }),
+    },
+    processes: get<Config["processes"]>("processes"),
+    cacheDurationMs: get<number>("cache.duration"),
+    refreshIntervalMs: get<number>("refresh.interval"),
+    retry: { attempts: get<number>("retry.attempts"), delayMs: get<number>("retry.delay") },
+    procfs: get<string>("path.procfs"),
+    log: { level: get<Config["log"]["level"]>("log.level"), format: get<Config["log"]["format"]>("log.format") },
+    demo: get<boolean>("demo"),
+  });
+}

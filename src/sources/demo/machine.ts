@@ -1,0 +1,447 @@
+/** A synthetic machine: what it has is fixed, what it does is a smooth function of time. Nothing in it is measured. */
+import { CRITICAL_XIDS } from "../nvml/abi.ts";
+import type { ByName, Gpu, GpuProcess, LoadedModel, Runner } from "../../snapshot.ts";
+
+const GIB = 1024 ** 3;
+const MIB = 1024 ** 2;
+
+/** A model of the demo, with the share of its memory on each GPU. */
+export interface DemoModel {
+  readonly server: string;
+  readonly name: string;
+  readonly hex: string;
+  readonly family: string;
+  readonly parameterSize: string;
+  readonly quantization: string;
+  readonly fileBytes: number;
+  readonly contextTokens?: number;
+  /** Absent for a model that is installed only. */
+  readonly pid?: number;
+  /** VRAM by GPU label. */
+  readonly vram: Readonly<Record<string, number>>;
+  /** Bytes that did not fit and are computed by the CPU. */
+  readonly cpuBytes?: number;
+}
+
+export const SERVERS = [
+  { server: "127.0.0.1:11434", port: 11434, pid: 900_001 },
+  { server: "127.0.0.1:11435", port: 11435, pid: 900_002 },
+] as const;
+
+const hexOf = (digit: string) => digit.repeat(64);
+
+export const MODELS: readonly DemoModel[] = [
+  {
+    server: SERVERS[0].server,
+    name: "llama3.3:70b",
+    hex: hexOf("a"),
+    family: "llama",
+    parameterSize: "70.6B",
+    quantization: "Q4_K_M",
+    fileBytes: 42_520_413_916,
+    contextTokens: 8192,
+    pid: 900_101,
+    vram: { "0": 30 * GIB + 512 * MIB, "3": 14 * GIB + 256 * MIB },
+  },
+  {
+    server: SERVERS[0].server,
+    name: "qwen3:8b",
+    hex: hexOf("b"),
+    family: "qwen3",
+    parameterSize: "8.2B",
+    quantization: "Q4_K_M",
+    fileBytes: 5_225_388_164,
+    contextTokens: 40960,
+    pid: 900_102,
+    vram: { "1:0": 7 * GIB + 128 * MIB },
+  },
+  {
+    server: SERVERS[0].server,
+    name: "nomic-embed-text:latest",
+    hex: hexOf("c"),
+    family: "nomic-bert",
+    parameterSize: "137M",
+    quantization: "F16",
+    fileBytes: 274_302_450,
+    contextTokens: 2048,
+    pid: 900_103,
+    vram: { "1:1": 812 * MIB },
+  },
+  {
+    server: SERVERS[1].server,
+    name: "gemma3:27b",
+    hex: hexOf("d"),
+    family: "gemma3",
+    parameterSize: "27.4B",
+    quantization: "Q8_0",
+    fileBytes: 29_540_066_534,
+    contextTokens: 16384,
+    pid: 900_104,
+    vram: { "2": 20 * GIB + 640 * MIB },
+    cpuBytes: 11 * GIB,
+  },
+  {
+    server: SERVERS[1].server,
+    name: "llama3.2:3b",
+    hex: hexOf("e"),
+    family: "llama",
+    parameterSize: "3.2B",
+    quantization: "Q4_K_M",
+    fileBytes: 2_019_393_189,
+    vram: {},
+  },
+  {
+    server: SERVERS[1].server,
+    name: "mistral-small3.2:24b",
+    hex: hexOf("f"),
+    family: "mistral3",
+    parameterSize: "24.0B",
+    quantization: "Q4_K_M",
+    fileBytes: 15_177_384_862,
+    vram: {},
+  },
+];
+
+/** A process that is not Ollama's. */
+export const FOREIGN = { pid: 900_201, gpu: "3", memoryBytes: 6 * GIB, process: "python3", user: "research" } as const;
+
+/** Between 0 and 1, smooth, with its own period. */
+export const wave = (seconds: number, period: number, phase = 0): number =>
+  (1 + Math.sin((2 * Math.PI * (seconds + phase)) / period)) / 2;
+
+/** Busy share of a model's runner at a time. */
+const load = (pid: number, seconds: number): number =>
+  Math.round(wave(seconds, 97 + (pid % 7) * 31, pid % 100) * 70) / 100;
+
+interface Board {
+  readonly index: number;
+  readonly name: string;
+  readonly uuid: string;
+  readonly bus: string;
+  readonly capability: string;
+  readonly vbios: string;
+  readonly memoryBytes: number;
+  readonly idleWatts: number;
+  readonly limitWatts: number;
+  readonly instances?: readonly { readonly uuid: string; readonly profile: string; readonly memoryBytes: number }[];
+  readonly ecc?: { readonly corrected: number; readonly uncorrected: number };
+  readonly throttles?: true;
+  readonly nvlink?: true;
+  readonly fan?: true;
+  readonly graphicsMhz: number;
+}
+
+const BOARDS: readonly Board[] = [
+  {
+    index: 0,
+    name: "NVIDIA H100 80GB HBM3",
+    uuid: "GPU-d0000000-0000-4000-8000-000000000000",
+    bus: "00000000:19:00.0",
+    capability: "9.0",
+    vbios: "96.00.00.00.01",
+    memoryBytes: 80 * GIB,
+    idleWatts: 72,
+    limitWatts: 700,
+    nvlink: true,
+    ecc: { corrected: 0, uncorrected: 0 },
+    graphicsMhz: 1980,
+  },
+  {
+    index: 1,
+    name: "NVIDIA A100-SXM4-40GB",
+    uuid: "GPU-d0000000-0000-4000-8000-000000000001",
+    bus: "00000000:3B:00.0",
+    capability: "8.0",
+    vbios: "92.00.00.00.01",
+    memoryBytes: 40 * GIB,
+    idleWatts: 52,
+    limitWatts: 400,
+    ecc: { corrected: 0, uncorrected: 0 },
+    graphicsMhz: 1410,
+    instances: [
+      { uuid: "MIG-d0000000-0000-4000-8000-000000000010", profile: "3g.20gb", memoryBytes: 20_937_965_568 },
+      { uuid: "MIG-d0000000-0000-4000-8000-000000000011", profile: "1g.5gb", memoryBytes: 5_100_273_664 },
+    ],
+  },
+  {
+    index: 2,
+    name: "NVIDIA GeForce RTX 4090",
+    uuid: "GPU-d0000000-0000-4000-8000-000000000002",
+    bus: "00000000:5E:00.0",
+    capability: "8.9",
+    vbios: "95.02.00.00.01",
+    memoryBytes: 24 * GIB,
+    idleWatts: 21,
+    limitWatts: 450,
+    throttles: true,
+    fan: true,
+    graphicsMhz: 3105,
+  },
+  {
+    index: 3,
+    name: "NVIDIA L40S",
+    uuid: "GPU-d0000000-0000-4000-8000-000000000003",
+    bus: "00000000:86:00.0",
+    capability: "8.9",
+    vbios: "95.02.00.00.02",
+    memoryBytes: 48 * GIB,
+    idleWatts: 35,
+    limitWatts: 350,
+    ecc: { corrected: 17, uncorrected: 2 },
+    graphicsMhz: 2520,
+  },
+];
+
+export const BOARD_COUNT = BOARDS.length;
+
+/** Boards and instances at a time: seconds since the demo started, and unix seconds. */
+export function gpusAt(seconds: number, unixSeconds: number): readonly Gpu[] {
+  return BOARDS.flatMap((board) => [boardAt(board, seconds, unixSeconds), ...instancesAt(board, seconds)]);
+}
+
+function identityOf({ index, name, uuid, bus, capability, vbios }: Board): Gpu {
+  return {
+    gpu: String(index),
+    index,
+    uuid,
+    up: true,
+    name,
+    vendor: "nvidia",
+    driverVersion: "580.00.00",
+    cudaVersion: "13.0",
+    vbiosVersion: vbios,
+    pciBusId: bus,
+    computeCapability: capability,
+  };
+}
+
+function processesOn(label: string, seconds: number): readonly GpuProcess[] {
+  const own = MODELS.flatMap(({ pid, vram }): GpuProcess[] => {
+    const memoryBytes = vram[label];
+    return pid === undefined || memoryBytes === undefined
+      ? []
+      : [{ pid, kinds: ["compute"], memoryBytes, smUtilizationRatio: load(pid, seconds) }];
+  });
+  const foreign: GpuProcess[] =
+    label === FOREIGN.gpu
+      ? [
+          {
+            pid: FOREIGN.pid,
+            kinds: ["compute"],
+            memoryBytes: FOREIGN.memoryBytes,
+            smUtilizationRatio: load(FOREIGN.pid, seconds),
+          },
+        ]
+      : [];
+  return [...own, ...foreign];
+}
+
+function memoryOf(totalBytes: number, processes: readonly GpuProcess[]) {
+  const reserved = 500 * MIB;
+  const used = processes.reduce((sum, { memoryBytes = 0 }) => sum + memoryBytes, 0) + 180 * MIB;
+  return {
+    memoryTotalBytes: totalBytes,
+    memoryUsedBytes: used,
+    memoryReservedBytes: reserved,
+    memoryFreeBytes: totalBytes - used - reserved,
+  };
+}
+
+const countsOf = (processes: readonly GpuProcess[]): ByName => ({ compute: processes.length, graphics: 0, mps: 0 });
+
+function instancesAt(board: Board, seconds: number): readonly Gpu[] {
+  return (board.instances ?? []).map(({ uuid, profile, memoryBytes }, migIndex) => {
+    const gpu = `${board.index}:${migIndex}`;
+    // The driver has no utilisation of processes in MIG mode.
+    const processes = processesOn(gpu, seconds).map(({ pid, kinds, memoryBytes: bytes = 0 }) => ({
+      pid,
+      kinds,
+      memoryBytes: bytes,
+    }));
+    return {
+      ...identityOf(board),
+      gpu,
+      uuid,
+      parentUuid: board.uuid,
+      name: `${board.name} MIG ${profile}`,
+      migProfile: profile,
+      ...memoryOf(memoryBytes, processes),
+      processes,
+      processCounts: countsOf(processes),
+    };
+  });
+}
+
+function boardAt(board: Board, seconds: number, unixSeconds: number): Gpu {
+  const { index, instances, limitWatts, idleWatts } = board;
+  const processes = processesOn(String(index), seconds);
+  const onInstances = (instances ?? []).flatMap((_, migIndex) => processesOn(`${index}:${migIndex}`, seconds));
+  const busy = Math.min(
+    1,
+    [...processes, ...onInstances].reduce((sum, { smUtilizationRatio: own = 0 }) => sum + own, 0),
+  );
+  const watts = Math.round((idleWatts + busy * (limitWatts * 0.9 - idleWatts)) * 1000) / 1000;
+  return {
+    ...identityOf(board),
+    ...memoryOf(board.memoryBytes, [...processes, ...onInstances]),
+    bar1MemoryTotalBytes: 2 ** Math.ceil(Math.log2(board.memoryBytes)),
+    bar1MemoryUsedBytes: 12 * MIB,
+    ...(instances ? {} : utilizationAt(busy, seconds)),
+    temperatureCelsius: Math.round(34 + busy * 40 + index * 2),
+    temperatureMarginCelsius: Math.round(53 - busy * 40 - index * 2),
+    temperatureThresholdCelsius: { shutdown: 95, slowdown: 92, memory_max: 95, gpu_max: 87 },
+    ...(board.ecc && { memoryTemperatureCelsius: Math.round(41 + busy * 38) }),
+    powerDrawWatts: watts,
+    powerInstantWatts: Math.round((watts + (wave(seconds, 3, index) - 0.5) * 6) * 1000) / 1000,
+    powerLimitWatts: limitWatts,
+    powerEnforcedLimitWatts: limitWatts,
+    powerDefaultLimitWatts: limitWatts,
+    powerMinLimitWatts: Math.round(limitWatts * 0.3),
+    powerMaxLimitWatts: limitWatts,
+    energyJoules: energyAt(board, unixSeconds),
+    ...clocksAt(board, busy, seconds),
+    performanceState: busy > 0.05 ? 0 : 8,
+    ...(board.fan && {
+      fanSpeedRatio: { "0": Math.round(30 + busy * 50) / 100, "1": Math.round(31 + busy * 50) / 100 },
+    }),
+    pcieLinkGeneration: busy > 0.05 ? 4 : 1,
+    pcieLinkGenerationMax: index === 0 ? 5 : 4,
+    pcieLinkWidth: 16,
+    pcieLinkWidthMax: 16,
+    pcieReplays: 0,
+    pcieReceiveBytes: Math.floor(unixSeconds) * 1_000_000 * (index + 1),
+    pcieTransmitBytes: Math.floor(unixSeconds) * 400_000 * (index + 1),
+    ...(board.nvlink && {
+      nvlinkReceiveBytes: Math.floor(unixSeconds) * 3_000_000,
+      nvlinkTransmitBytes: Math.floor(unixSeconds) * 2_900_000,
+    }),
+    ...healthOf(board),
+    ...(instances && { migModeEnabled: 1 }),
+    ...(!instances && index !== 2 && { migModeEnabled: 0 }),
+    persistenceModeEnabled: index === 2 ? 0 : 1,
+    xidErrors: Object.fromEntries(CRITICAL_XIDS.map((xid) => [xid, 0])),
+    processes,
+    processCounts: countsOf(processes),
+  };
+}
+
+function utilizationAt(busy: number, seconds: number): Partial<Gpu> {
+  return {
+    utilizationRatio: Math.round(busy * 100) / 100,
+    memoryUtilizationRatio: Math.round(busy * 60) / 100,
+    encoderUtilizationRatio: 0,
+    decoderUtilizationRatio: Math.round(wave(seconds, 400) * 4) / 100,
+    jpegUtilizationRatio: 0,
+    ofaUtilizationRatio: 0,
+  };
+}
+
+/** Mean power times time, plus a ripple too small to make it step back. */
+function energyAt({ idleWatts, limitWatts, index }: Board, unixSeconds: number): number {
+  const mean = idleWatts + 0.35 * (limitWatts * 0.9 - idleWatts);
+  const since = unixSeconds - 1_700_000_000;
+  return Math.round((mean * since + mean * 10 * Math.sin(since / 97 + index)) * 1000) / 1000;
+}
+
+const REASONS = [
+  "gpu_idle",
+  "applications_clocks_setting",
+  "sw_power_cap",
+  "hw_slowdown",
+  "sync_boost",
+  "sw_thermal_slowdown",
+  "hw_thermal_slowdown",
+  "hw_power_brake_slowdown",
+  "display_clock_setting",
+  "board_limit",
+  "reliability",
+];
+const TIMED_REASONS = [
+  "sw_power_cap",
+  "thermal",
+  "sync_boost",
+  "board_limit",
+  "low_utilization",
+  "reliability",
+  "sw_thermal_slowdown",
+  "hw_thermal_slowdown",
+  "hw_power_brake_slowdown",
+];
+
+function clocksAt({ graphicsMhz, throttles }: Board, busy: number, seconds: number): Partial<Gpu> {
+  const mhz = Math.round(busy > 0.05 ? graphicsMhz * (throttles ? 0.82 : 0.97) : 210);
+  const active = busy <= 0.05 ? "gpu_idle" : throttles ? "sw_thermal_slowdown" : "sw_power_cap";
+  const held = (reason: string) => (reason === "sw_thermal_slowdown" && throttles ? Math.floor(seconds * 10) / 20 : 0);
+  return {
+    clockHertz: { graphics: mhz * 1e6, sm: mhz * 1e6, memory: 2619e6, video: Math.round(mhz * 0.8) * 1e6 },
+    clockMaxHertz: {
+      graphics: graphicsMhz * 1e6,
+      sm: graphicsMhz * 1e6,
+      memory: 2619e6,
+      video: Math.round(graphicsMhz * 0.8) * 1e6,
+    },
+    clockEventReasonActive: Object.fromEntries(REASONS.map((reason) => [reason, reason === active ? 1 : 0])),
+    clockEventSeconds: Object.fromEntries(TIMED_REASONS.map((reason) => [reason, held(reason)])),
+  };
+}
+
+function healthOf({ ecc }: Board): Partial<Gpu> {
+  if (!ecc) return { retiredPagesPending: 0 };
+  const { corrected, uncorrected } = ecc;
+  return {
+    eccModeEnabled: 1,
+    eccErrors: {
+      "corrected/volatile": corrected,
+      "corrected/aggregate": corrected * 3,
+      "uncorrected/volatile": uncorrected,
+      "uncorrected/aggregate": uncorrected,
+    },
+    remappedRows: { corrected: 0, uncorrected },
+    rowRemapPending: uncorrected > 0 ? 1 : 0,
+    rowRemapFailure: 0,
+    recoveryAction: uncorrected > 0 ? "gpu_reset" : "none",
+  };
+}
+
+/** A loaded model as /api/ps would list it: its expiry moves on with every (synthetic) request. */
+export function loadedAt(model: DemoModel, nowMs: number): LoadedModel {
+  const vram = Object.values(model.vram).reduce((sum, bytes) => sum + bytes, 0);
+  const { name, hex, family, parameterSize, quantization, contextTokens, cpuBytes = 0 } = model;
+  // Ollama's own figure leaves out contexts and workspaces of the driver.
+  const reported = Math.round(vram * 0.95);
+  return {
+    name,
+    digest: hex,
+    blobDigest: hex,
+    family,
+    parameterSize,
+    quantization,
+    format: "gguf",
+    sizeBytes: reported + cpuBytes,
+    sizeVramBytes: reported,
+    ...(contextTokens !== undefined && { contextTokens }),
+    expiresAtMs: name.startsWith("nomic") ? Infinity : nowMs + 240_000 - (nowMs % 60_000),
+  };
+}
+
+/** The runner processes; their CPU time grows with the demo's age. */
+export function runnersAt(seconds: number, startedSeconds: number): readonly Runner[] {
+  return MODELS.flatMap(({ pid, hex, server, cpuBytes = 0 }): Runner[] => {
+    const parent = SERVERS.find((candidate) => candidate.server === server);
+    if (pid === undefined || !parent) return [];
+    return [
+      {
+        pid,
+        parentPid: parent.pid,
+        kind: "blob",
+        blobDigest: hex,
+        port: 40_000 + (pid % 1000),
+        orphaned: false,
+        parentListenPorts: [parent.port],
+        startTimeSeconds: startedSeconds - 3600,
+        residentMemoryBytes: 900 * MIB + cpuBytes,
+        cpuSeconds: 120 + Math.floor(seconds * 0.4 * 100) / 100,
+      },
+    ];
+  });
+}
