@@ -183,7 +183,12 @@ function parse(text: string): Map<string, number> {
     const pairs = [...labels.matchAll(/([a-z_0-9]+)="((?:[^"\\]|\\.)*)"/g)].map(
       ([, key = "", raw = ""]) => [key, unescape(raw)] as const,
     );
-    const metric = Object.fromEntries(pairs.filter(([, own]) => own !== ""));
+    // Prometheus writes the bounds of a histogram that it scraped as OpenMetrics as floats.
+    const metric = Object.fromEntries(
+      pairs
+        .filter(([, own]) => own !== "")
+        .map(([key, own]) => [key, key === "le" && /^\d+$/.test(own) ? `${own}.0` : own]),
+    );
     series.set(keyOf({ __name__: name, ...metric }), value === "+Inf" ? Infinity : Number(value));
   }
   return series;

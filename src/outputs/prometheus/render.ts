@@ -59,11 +59,12 @@ interface ConstMetric {
   readonly values: readonly unknown[];
 }
 
-/** A metric with fixed values, as far as Registry looks at one: `name`, which it may rewrite, and `get()`. */
+/** A metric with fixed values, as far as Registry looks at one: `type`, `name`, which it rewrites for OpenMetrics counters, and `get()`. */
 function register(registry: Registry, { name, help, type, values }: ConstMetric): void {
   if (values.length === 0) return;
   const metric = {
     name,
+    type,
     get() {
       return Promise.resolve({ name: this.name, help, type, values, aggregator: "omit" });
     },
