@@ -68,7 +68,7 @@ function reportConfig({ problems }: ConfigError, { input, err, exit }: CommandPr
 
 async function serve(config: Config, self: CommandProcess): Promise<void> {
   const write = (line: string) => void self.err.write(line);
-  const logger = createLogger({ ...config.log, write, now: systemClock.now });
+  const logger = createLogger({ ...config.log, write, now: () => systemClock.now() });
   const exporter: Exporter = await startExporter(config, logger);
   let stopping = false;
   self.onSignal(() => {
@@ -90,6 +90,7 @@ async function serve(config: Config, self: CommandProcess): Promise<void> {
 async function printStatus(config: Config, options: StatusOptions, self: CommandProcess): Promise<void> {
   const monitor = createMonitor({ ...config, cacheDurationMs: 0 }, silentLogger, options.unit);
   const stop = new AbortController();
+  const stopped = () => stop.signal.aborted;
   self.onSignal(() => {
     stop.abort();
   });
@@ -102,9 +103,9 @@ async function printStatus(config: Config, options: StatusOptions, self: Command
   };
   try {
     await print();
-    while (options.watchMs !== undefined && !stop.signal.aborted) {
+    while (options.watchMs !== undefined && !stopped()) {
       await systemClock.sleep(options.watchMs, stop.signal).catch(() => undefined);
-      if (!stop.signal.aborted) await print();
+      if (!stopped()) await print();
     }
   } finally {
     await monitor.close();

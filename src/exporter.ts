@@ -36,7 +36,7 @@ export async function startExporter(config: Config, logger: Logger): Promise<Exp
     maxRequests: config.web.maxRequests,
     memoryUnit: "MB",
     version: build.version,
-    now: systemClock.now,
+    now: () => systemClock.now(),
     stopping: () => stopping,
   });
   const server = new HttpServer({

@@ -81,7 +81,8 @@ export class Collector {
       ollama: ollama.map(({ identity, source }) => ({ identity, run: this.#run(source, signal) })),
       processes: this.#run(processes, signal),
     };
-    const settled = [runs.nvml, runs.processes, ...runs.ollama.map(({ run }) => run)].map((entry) => entry?.settled);
+    const others = [runs.processes, ...runs.ollama.map(({ run }) => run)];
+    const settled = [...(runs.nvml ? [runs.nvml] : []), ...others].map((entry) => entry.settled);
     return {
       done: Promise.all(settled).then(() => this.#assemble(runs, "commit")),
       partial: () => this.#assemble(runs, "peek"),

@@ -25,36 +25,38 @@ export interface Arguments {
 
 const STATUS_FLAGS = ["json", "watch", "unit", "no-gpu"];
 const DEFAULT_WATCH = "2s";
+/** These win over everything else on the line. */
+const INSTEAD: Readonly<Record<string, Command>> = { "--help": "help", "-h": "help", "--version": "version" };
 
 /** Reads the arguments behind the program's name. Collects every problem. */
 export function parseArguments(argv: readonly string[]): Arguments {
   const problems: string[] = [];
   const values = new Map<string, string[]>();
   const own = new Map<string, string>();
-  let command: Command | undefined;
+  const commands: Command[] = [];
   const queue = [...argv];
   for (let word = queue.shift(); word !== undefined; word = queue.shift()) {
-    if (word === "--help" || word === "-h")
-      return { command: "help", status: statusOptions(new Map(), []), values, problems: [] };
-    if (word === "--version") return { command: "version", status: statusOptions(new Map(), []), values, problems: [] };
-    if (!word.startsWith("--")) {
-      const known = COMMANDS.find((name) => name === word);
-      if (!known || command)
-        problems.push(
-          `unexpected argument "${word}"; expected one of ${COMMANDS.join(", ")}${known ? " only once" : ""}`,
-        );
-      command ??= known;
-      continue;
+    const asked = INSTEAD[word];
+    if (asked) return { command: asked, status: statusOptions(new Map(), []), values: new Map(), problems: [] };
+    if (!word.startsWith("--")) takeCommand(word, commands, problems);
+    else {
+      const [flag, attached] = splitFlag(word.slice(2));
+      if (STATUS_FLAGS.includes(flag)) own.set(flag, attached ?? (flag === "unit" ? (queue.shift() ?? "") : ""));
+      else takeOption({ flag, attached, queue, values, problems });
     }
-    const [flag, attached] = splitFlag(word.slice(2));
-    if (STATUS_FLAGS.includes(flag)) own.set(flag, attached ?? (flag === "unit" ? (queue.shift() ?? "") : ""));
-    else takeOption({ flag, attached, queue, values, problems });
   }
+  const [command = "serve"] = commands;
   if (own.size > 0 && command !== "status") {
     const [first = ""] = own.keys();
     problems.push(`--${first}: belongs to the command status`);
   }
-  return { command: command ?? "serve", status: statusOptions(own, problems), values, problems };
+  return { command, status: statusOptions(own, problems), values, problems };
+}
+
+function takeCommand(word: string, commands: Command[], problems: string[]): void {
+  const known = COMMANDS.find((name) => name === word);
+  if (known && commands.length === 0) commands.push(known);
+  else problems.push(`unexpected argument "${word}"; expected one command of ${COMMANDS.join(", ")}`);
 }
 
 interface OptionTaker {

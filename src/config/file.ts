@@ -35,7 +35,7 @@ export function readFileValues(source: string, name: string): { values: FileValu
 
   function takeValue(flag: string, node: unknown, where: string): void {
     const items: readonly unknown[] = isSeq(node) ? node.items : [node];
-    const texts = items.map((item) => (isScalar(item) && item.value !== null ? String(item.value) : undefined));
+    const texts = items.map((item) => (isScalar(item) ? textOf(item.value) : undefined));
     const repeatable = OPTIONS.some((option) => option.flag === flag && option.repeatable);
     if (values.some((known) => known.flag === flag)) problems.push(`${where}: ${flag} is given twice`);
     else if (texts.includes(undefined)) problems.push(`${where}: ${flag}: expected a value, got ${kindOf(node)}`);
@@ -49,6 +49,13 @@ export function readFileValues(source: string, name: string): { values: FileValu
   }
   visit(contents, "");
   return { values, problems };
+}
+
+/** `5`, `5s` and `true` are texts to us; the option's own parser decides. */
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean"
+    ? String(value)
+    : undefined;
 }
 
 function kindOf(node: unknown): string {

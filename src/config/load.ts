@@ -1,6 +1,7 @@
 /** Defaults < file < environment < flags: one complete configuration, or every problem at once. */
 import { readFileSync } from "node:fs";
 import { ConfigError, messageOf } from "../errors.ts";
+import type { Header } from "../sources/ollama/client.ts";
 import { localAddresses, parseServer, type ServerTarget } from "../sources/ollama/host.ts";
 import { type Arguments, parseArguments } from "./arguments.ts";
 import { readFileValues } from "./file.ts";
@@ -35,7 +36,7 @@ export function loadConfig({ argv, env }: StartInput): Loaded {
   for (const [flag, entry] of fromEnvironment(env)) given.set(flag, entry);
   for (const [flag, texts] of values) given.set(flag, { texts, where: "" });
   const read = new Map(OPTIONS.map((row) => [row.flag, valueOf(row, given.get(row.flag), problems)]));
-  const servers = serversOf(given.get("ollama.host"), env["OLLAMA_HOST"], problems);
+  const servers = serversOf(given.get("ollama.host"), env.OLLAMA_HOST, problems);
   const config = assemble(read, servers);
   if (command !== "help" && command !== "version") checkHeaderFiles(config, problems);
   if (problems.length > 0) throw new ConfigError(problems);
@@ -44,7 +45,7 @@ export function loadConfig({ argv, env }: StartInput): Loaded {
 
 /** The defaults for the class; the host as given, else this process's OLLAMA_HOST. Throws ConfigError on a bad host. */
 export function defaultConfig(ollamaHost: string | undefined): Config {
-  const host = ollamaHost ?? process.env["OLLAMA_HOST"];
+  const host = ollamaHost ?? process.env.OLLAMA_HOST;
   return loadConfig({ argv: [], env: { ...(host !== undefined && { [environmentName("ollama.host")]: host }) } })
     .config;
 }
@@ -138,33 +139,34 @@ function checkHeaderFiles({ ollama }: Config, problems: string[]): void {
 
 /** The rows' parsers have checked every value; where one failed, the configuration is thrown away with the problems. */
 function assemble(read: ReadonlyMap<string, unknown>, servers: readonly ServerTarget[]): Config {
-  const get = <T>(flag: string) => read.get(flag) as T;
-  const include = get<readonly string[]>("gpu.include");
+  // A row's parser decides the type of its value, which the table cannot tell the compiler: never fits every property.
+  const get = (flag: string): never => read.get(flag) as never;
+  const include: readonly string[] = get("gpu.include");
   return Object.freeze({
     web: {
-      listenAddresses: get<Config["web"]["listenAddresses"]>("web.listen-address"),
-      telemetryPath: get<string>("web.telemetry-path"),
-      maxRequests: get<number>("web.max-requests"),
-      exporterMetrics: get<boolean>("web.exporter-metrics"),
+      listenAddresses: get("web.listen-address"),
+      telemetryPath: get("web.telemetry-path"),
+      maxRequests: get("web.max-requests"),
+      exporterMetrics: get("web.exporter-metrics"),
     },
     ollama: {
       servers,
-      headers: get<Config["ollama"]["headers"]>("ollama.header").filter((header) => (header as unknown) !== undefined),
-      timeoutMs: get<number>("ollama.timeout"),
-      tagsIntervalMs: get<number>("ollama.tags-interval"),
+      headers: (get("ollama.header") as readonly (Header | undefined)[]).filter((header) => header !== undefined),
+      timeoutMs: get("ollama.timeout"),
+      tagsIntervalMs: get("ollama.tags-interval"),
     },
     gpu: {
-      backend: get<Config["gpu"]["backend"]>("gpu.backend"),
-      nvmlLibrary: get<string>("gpu.nvml-library"),
-      timeoutMs: get<number>("gpu.timeout"),
+      backend: get("gpu.backend"),
+      nvmlLibrary: get("gpu.nvml-library"),
+      timeoutMs: get("gpu.timeout"),
       ...(include.length > 0 && { include }),
     },
-    processes: get<Config["processes"]>("processes"),
-    cacheDurationMs: get<number>("cache.duration"),
-    refreshIntervalMs: get<number>("refresh.interval"),
-    retry: { attempts: get<number>("retry.attempts"), delayMs: get<number>("retry.delay") },
-    procfs: get<string>("path.procfs"),
-    log: { level: get<Config["log"]["level"]>("log.level"), format: get<Config["log"]["format"]>("log.format") },
-    demo: get<boolean>("demo"),
+    processes: get("processes"),
+    cacheDurationMs: get("cache.duration"),
+    refreshIntervalMs: get("refresh.interval"),
+    retry: { attempts: get("retry.attempts"), delayMs: get("retry.delay") },
+    procfs: get("path.procfs"),
+    log: { level: get("log.level"), format: get("log.format") },
+    demo: get("demo"),
   });
 }

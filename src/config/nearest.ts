@@ -11,9 +11,9 @@ export function nearest(name: string, known: readonly string[], decorate = (text
 /** Levenshtein distance. */
 function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (const [row, letter] of [...a].entries()) {
+  for (const [row, letter] of Array.from(a).entries()) {
     const current = [row + 1];
-    for (const [column, other] of [...b].entries()) {
+    for (const [column, other] of Array.from(b).entries()) {
       const [left = 0, above = 0, diagonal = 0] = [current[column], previous[column + 1], previous[column]];
       current.push(Math.min(left + 1, above + 1, diagonal + (letter === other ? 0 : 1)));
     }

@@ -1,7 +1,8 @@
 /** --demo: synthetic hardware and models behind the same interface as the real ones; deterministic for a given clock. */
 import type { Clock } from "../lib/clock.ts";
 import type { NvmlReading, OllamaReading, ProcessDetail, ProcessesReading, ServerIdentity } from "../snapshot.ts";
-import { BOARD_COUNT, FOREIGN, gpusAt, loadedAt, MODELS, runnersAt, SERVERS } from "./demo/machine.ts";
+import { FOREIGN, MODELS, SERVERS } from "./demo/inventory.ts";
+import { BOARD_COUNT, gpusAt, loadedAt, runnersAt } from "./demo/machine.ts";
 import type { Source, SourceResult } from "./source.ts";
 
 const VERSION = "0.33.2";

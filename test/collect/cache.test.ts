@@ -146,7 +146,7 @@ describe("SnapshotCache", () => {
         for (const step of sequence) {
           if (step === "get") void own.get();
           else if (step === "finish") finish();
-          else await time.advance(Number(step));
+          else await time.advance(step);
         }
         expect(most).toBeLessThanOrEqual(1);
       }),

@@ -11,7 +11,7 @@ import { ExporterProcess } from "../support/exporter-process.ts";
 import { FakeOllama } from "../support/fake-ollama.ts";
 import { a100Mig, FakeDriver, h100, rtx4090 } from "../support/nvml/fake-nvml.ts";
 
-const TOOLS = join(process.env["TOOLS_DIR"] ?? join(homedir(), ".cache/ollama-gpu-exporter-tools"), "bin");
+const TOOLS = join(process.env.TOOLS_DIR ?? join(homedir(), ".cache/ollama-gpu-exporter-tools"), "bin");
 const HEX = "ab".repeat(32);
 /** These move between two scrapes of their own accord. */
 const MOVING =
@@ -134,7 +134,7 @@ describe("a real Prometheus scraping the built exporter", () => {
 
   it("shows the measured bytes of the split model, exact to the byte", async () => {
     const result = await query('ollama_model_vram_bytes{model="m:latest"}');
-    expect(Object.fromEntries(result.map(({ metric, value }) => [metric["gpu"], value[1]]))).toEqual({
+    expect(Object.fromEntries(result.map(({ metric, value }) => [metric.gpu, value[1]]))).toEqual({
       "0": "5000000001",
       "2": "4000000003",
     });
@@ -170,7 +170,7 @@ function keyOf(metric: Readonly<Record<string, string>>): string {
   const labels = Object.entries(metric)
     .filter(([name]) => !["__name__", "job", "instance"].includes(name))
     .sort(([a], [b]) => (a < b ? -1 : 1));
-  return `${metric["__name__"] ?? ""}{${labels.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(",")}}`;
+  return `${metric.__name__ ?? ""}{${labels.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(",")}}`;
 }
 
 /** Series of a text exposition by the key above. */

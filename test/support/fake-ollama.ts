@@ -46,7 +46,10 @@ export class FakeOllama {
       this.requests.push({ method: request.method ?? "", path, headers: request.headers });
       const behaviour = this.behaviours.get(path);
       if (behaviour) behaviour(request, response);
-      else void this.#answer(path, request).then((answer) => json(response, answer));
+      else
+        void this.#answer(path, request).then((answer) => {
+          json(response, answer);
+        });
     });
   }
 

@@ -41,7 +41,7 @@ export class NvmlLibrary {
   #bind(name: string, shape: string): NativeFunction | undefined {
     const key = `${name} ${shape}`;
     if (this.#functions.has(key)) return this.#functions.get(key);
-    const types = [...shape].map((letter) => PARAMETER_TYPES[letter] ?? POINTER);
+    const types = Array.from(shape, (letter) => PARAMETER_TYPES[letter] ?? POINTER);
     let bound: NativeFunction | undefined;
     try {
       bound = this.#library.func(name, "int", types) as NativeFunction;

@@ -160,6 +160,6 @@ function objectOf(answer: unknown, path: string): Readonly<Record<string, unknow
   return answer as Readonly<Record<string, unknown>>;
 }
 
-function optional<K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } {
-  return value === undefined ? {} : ({ [key]: value } as { readonly [P in K]?: V });
+function optional<K extends string, V>(key: K, value: V | undefined): Readonly<Partial<Record<K, V>>> {
+  return (value === undefined ? {} : { [key]: value }) as Readonly<Partial<Record<K, V>>>;
 }
