@@ -1,7 +1,8 @@
 /** The npm `ollama` client over undici: one deadline per request, a body limit, and nothing printed by libraries. */
 import { readFile } from "node:fs/promises";
+import { STATUS_CODES } from "node:http";
 import { Ollama } from "ollama";
-import { Agent, fetch as undiciFetch } from "undici";
+import { Agent, type Dispatcher, request as undiciRequest } from "undici";
 import { messageOf } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { ServerTarget } from "./host.ts";
@@ -93,21 +94,22 @@ async function exchange(url: string, init: RequestInit, options: RequestOptions)
     deadline.abort();
   }, options.timeoutMs);
   try {
-    const response = await undiciFetch(url, {
-      method: init.method ?? "GET",
+    // Not fetch: that refuses some ports and headers, and asks for compressed bodies.
+    const response = await undiciRequest(url, {
+      method: init.method === "POST" ? "POST" : "GET",
       body: typeof init.body === "string" ? init.body : null,
       headers: {
-        Accept: "application/json",
-        ...(init.body != null && { "Content-Type": "application/json" }),
+        accept: "application/json",
+        ...(typeof init.body === "string" && { "content-type": "application/json" }),
         ...(await headersOf(options)),
       },
-      redirect: "manual",
       signal: deadline.signal,
       dispatcher: options.agent,
     });
-    if (response.status !== 200) {
-      await response.body?.cancel();
-      throw new OllamaRequestError(`${request} answered ${response.status} ${response.statusText}`.trim());
+    if (response.statusCode !== 200) {
+      throw new OllamaRequestError(
+        `${request} answered ${response.statusCode} ${STATUS_CODES[response.statusCode] ?? ""}`.trim(),
+      );
     }
     return parse(await bodyOf(response, request), request);
   } catch (error) {
@@ -121,15 +123,13 @@ async function exchange(url: string, init: RequestInit, options: RequestOptions)
   }
 }
 
-type FetchedResponse = Awaited<ReturnType<typeof undiciFetch>>;
-
-/** The decoded body; more than the limit ends the request, however it is encoded. */
-async function bodyOf(response: FetchedResponse, request: string): Promise<string> {
+/** The body; more than the limit ends the request. */
+async function bodyOf({ headers, body }: Dispatcher.ResponseData, request: string): Promise<string> {
   const tooLarge = () => new OllamaRequestError(`${request} answered more than 16 MiB`);
-  if (Number(response.headers.get("content-length")) > MAX_BODY_BYTES) throw tooLarge();
+  if (Number(headers["content-length"]) > MAX_BODY_BYTES) throw tooLarge();
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of body) {
     if (!(chunk instanceof Uint8Array)) continue;
     size += chunk.byteLength;
     if (size > MAX_BODY_BYTES) throw tooLarge();
@@ -172,6 +172,6 @@ function describe(url: string, init: RequestInit, { target }: OllamaClientOption
 }
 
 function reasonOf(error: unknown): string {
-  const reason = messageOf(error).replace(/^fetch failed: /, "");
+  const reason = messageOf(error);
   return /ECONNREFUSED|ENOENT/.test(reason) ? `${reason}; is Ollama running?` : reason;
 }
