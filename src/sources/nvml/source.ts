@@ -22,6 +22,8 @@ export interface NvmlSourceOptions {
   readonly retry: { readonly attempts: number; readonly delayMs: number };
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Environment of the worker process; default this process's own. */
+  readonly workerEnvironment?: NodeJS.ProcessEnv;
 }
 
 /** A library that does not load is looked for again after this time, so that it is found within a minute. */
@@ -116,7 +118,7 @@ export class NvmlSource implements Source<NvmlReading> {
     if (this.#options.clock.monotonic() < this.#startNotBefore) return undefined;
     if (this.#replaces) this.#restarts += 1;
     this.#replaces = false;
-    this.#worker = new WorkerProcess();
+    this.#worker = new WorkerProcess(this.#options.workerEnvironment);
     return this.#worker;
   }
 

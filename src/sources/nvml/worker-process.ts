@@ -24,8 +24,13 @@ export class WorkerProcess {
     | undefined;
   #lastId = 0;
 
-  constructor() {
-    this.#child = fork(ENTRY, [], { execArgv: [], stdio: ["ignore", "ignore", "ignore", "ipc"] });
+  /** @param env - environment of the worker; undefined = this process's own */
+  constructor(env?: NodeJS.ProcessEnv) {
+    this.#child = fork(ENTRY, [], {
+      execArgv: [],
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+      ...(env && { env }),
+    });
     this.#child.on("message", (reply: WorkerReply) => {
       if (reply.id === this.#pending?.id) this.#settle(reply);
     });

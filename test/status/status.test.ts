@@ -1,0 +1,154 @@
+import { describe, expect, it } from "@jest/globals";
+import { humanBytes, processorShare, untilWords } from "../../src/outputs/status/ollama-words.ts";
+import { formatStatusText } from "../../src/outputs/status/text.ts";
+import type { Snapshot } from "../../src/snapshot.ts";
+import { type ByteUnit, convertByteUnit } from "../../src/units.ts";
+
+const NOW = new Date(2026, 10, 23, 18, 0, 0).getTime();
+const SNAPSHOT: Snapshot = {
+  takenAtMs: NOW,
+  gpus: [
+    {
+      gpu: "0",
+      index: 0,
+      uuid: "GPU-0",
+      up: true,
+      vendor: "nvidia",
+      name: "NVIDIA GeForce RTX 3090",
+      memoryTotalBytes: 24_576 * 1024 ** 2,
+      memoryUsedBytes: 1024 ** 3,
+      memoryFreeBytes: 23_552 * 1024 ** 2,
+      utilizationRatio: 0.03,
+      temperatureCelsius: 41,
+      powerDrawWatts: 20,
+      powerLimitWatts: 350,
+    },
+    { gpu: "1", index: 1, uuid: "GPU-1", up: false, vendor: "nvidia" },
+  ],
+  owners: [],
+  processes: [],
+  servers: [],
+  models: [
+    {
+      server: "127.0.0.1:11434",
+      name: "llama3.2:3b",
+      loaded: {
+        name: "llama3.2:3b",
+        digest: "a80c4f17acd5".padEnd(64, "0"),
+        sizeBytes: 3_300_000_000,
+        sizeVramBytes: 3_300_000_000,
+        expiresAtMs: NOW + 280_000,
+      },
+    },
+  ],
+  transitions: [],
+  collectors: [],
+  nvmlRestarts: 0,
+  nvmlCallErrors: [],
+  dropped: { models: 0, processes: 0 },
+};
+
+describe("the status text", () => {
+  const options = { unit: "MB", includeGpu: true, includeTimestamp: true, nowMs: NOW } as const;
+
+  it("has the original class's layout", () => {
+    expect(formatStatusText(SNAPSHOT, options)).toBe(
+      [
+        "STATUS AS OF: 2026-11-23 18:00:00",
+        "",
+        "OLLAMA PROCESSES:",
+        "NAME                      ID              SIZE       PROCESSOR       UNTIL               ",
+        "─".repeat(85),
+        "llama3.2:3b               a80c4f17acd5    3.3 GB     100% GPU        4 minutes from now  ",
+        "",
+        "GPU STATUS:",
+        "─".repeat(50),
+        "GPU 0: NVIDIA GeForce RTX 3090",
+        "  Memory: 1024.00/24576.00 MB (4.2%)",
+        "  Utilization: 3%",
+        "  Temperature: 41°C",
+        "  Power: 20.00W / 350.00W (5.7%)",
+        "",
+        "GPU 1: n/a",
+        "  Memory: n/a/n/a MB (n/a)",
+        "  Utilization: n/a",
+        "  Temperature: n/a",
+        "  Power: n/a / n/a (n/a)",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("says so when nothing runs, and why there is no GPU", () => {
+    const empty = { ...SNAPSHOT, gpus: [], models: [] };
+    expect(formatStatusText(empty, { ...options, includeTimestamp: false, includeGpu: false })).toBe(
+      "NO OLLAMA PROCESSES RUNNING.\n",
+    );
+    expect(formatStatusText(empty, options)).toContain("n/a: no NVIDIA GPU");
+  });
+});
+
+describe("the words of ollama ps", () => {
+  it.each([
+    [0, "0 B"],
+    [999, "999 B"],
+    [1_000, "1 KB"],
+    [1_500, "1.5 KB"],
+    [3_300_000_000, "3.3 GB"],
+    [9_990_000_000, "10.0 GB"],
+    [10_900_000_000, "10 GB"],
+    [45_000_000_000, "45 GB"],
+    [2e15, "2000 TB"],
+  ])("writes %i bytes as %p", (bytes, words) => {
+    expect(humanBytes(bytes)).toBe(words);
+  });
+
+  it.each([
+    [100, 100, "100% GPU"],
+    [100, 0, "100% CPU"],
+    [100, 55, "45%/55% CPU/GPU"],
+    [100, 101, "Unknown"],
+    [0, 0, "100% CPU"],
+    [undefined, 5, "Unknown"],
+  ])("writes the share of size %p, VRAM %p as %p", (size, vram, words) => {
+    expect(processorShare(size, vram)).toBe(words);
+  });
+
+  const MINUTE = 60_000;
+  it.each([
+    [-1, "Stopping..."],
+    [500, "Less than a second from now"],
+    [1_000, "1 second from now"],
+    [59_000, "59 seconds from now"],
+    [MINUTE, "About a minute from now"],
+    [4.9 * MINUTE, "4 minutes from now"],
+    [60 * MINUTE, "About an hour from now"],
+    [5 * 60 * MINUTE, "5 hours from now"],
+    [72 * 60 * MINUTE, "3 days from now"],
+    [30 * 24 * 60 * MINUTE, "4 weeks from now"],
+    [100 * 24 * 60 * MINUTE, "3 months from now"],
+    [3 * 365 * 24 * 60 * MINUTE, "3 years from now"],
+    [Infinity, "Forever"],
+  ])("writes an expiry in %p ms as %p", (ms, words) => {
+    expect(untilWords(NOW + ms, NOW)).toBe(words);
+  });
+});
+
+describe("convertByteUnit", () => {
+  it.each([
+    [1, "GB", "MB", 1024],
+    [8, "bit", "B", 1],
+    [1, "Byte", "b", 8],
+    [1, "TB", "GB", 1024],
+    [1536, "KB", "MB", 1.5],
+    [null, "GB", "MB", 0],
+    [undefined, "GB", "MB", 0],
+  ] as const)("converts %p %s to %s", (value, source, target, expected) => {
+    expect(convertByteUnit(value, source, target)).toBe(expected);
+  });
+
+  it("refuses what is no number and units that do not exist", () => {
+    expect(() => convertByteUnit("5" as unknown as number, "GB", "MB")).toThrow(TypeError);
+    expect(() => convertByteUnit(5, "XB" as unknown as ByteUnit, "MB")).toThrow(RangeError);
+  });
+});
