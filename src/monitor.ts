@@ -255,7 +255,6 @@ function configOf(options: OllamaGPUMonitorOptions): Config {
   const { gpuBackend: backend, nvmlLibrary, procfs = defaults.procfs, retryAttempts = 3 } = options;
   return {
     ...defaults,
-    demo: backend === "demo",
     gpu: { ...defaults.gpu, ...(backend && { backend }), ...(nvmlLibrary !== undefined && { nvmlLibrary }) },
     cacheDurationMs: seconds("cacheDuration", 5),
     retry: { attempts: Math.max(1, retryAttempts), delayMs: seconds("retryDelay", 1) },
