@@ -7,7 +7,7 @@ import { silentLogger } from "../../src/logger.ts";
 import { NvmlSource, type NvmlSourceOptions } from "../../src/sources/nvml/source.ts";
 import type { SourceResult } from "../../src/sources/source.ts";
 import type { Gpu, NvmlReading } from "../../src/snapshot.ts";
-import { systemClock } from "../../src/lib/clock.ts";
+import { type Clock, systemClock } from "../../src/lib/clock.ts";
 import {
   a100Mig,
   buildFakeNvml,
@@ -21,10 +21,10 @@ import {
 } from "../support/nvml/fake-nvml.ts";
 
 /** The wall clock of the system, and a monotonic one that the test can push ahead. */
-class PushedClock {
+class PushedClock implements Clock {
   ahead = 0;
-  now = systemClock.now;
-  sleep = systemClock.sleep;
+  now = (): number => systemClock.now();
+  sleep: Clock["sleep"] = (ms, ...rest) => systemClock.sleep(ms, ...rest);
   monotonic = (): number => systemClock.monotonic() + this.ahead;
 }
 
@@ -232,7 +232,7 @@ describe("NvmlSource", () => {
     const { driver, read } = setUp({ gpus: [rtx4090()], calls: { nvmlDeviceGetEccMode: { rc: 3 } } });
     expect((await read()).callErrors).toEqual([]);
     await read();
-    expect(driver.calls()["nvmlDeviceGetEccMode"]).toBe(1);
+    expect(driver.calls().nvmlDeviceGetEccMode).toBe(1);
   });
 
   it("survives a crash: it costs one reading", async () => {
@@ -338,7 +338,7 @@ describe("NvmlSource", () => {
     });
     const pid = Number(stdout);
     expect(pid).toBeGreaterThan(1);
-    const alive = () => existsSync(`/proc/${pid}/stat`) && !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+    const alive = () => existsSync(`/proc/${pid}/stat`) && !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
     const until = Date.now() + 2_000;
     while (alive() && Date.now() < until);
     expect(alive()).toBe(false);

@@ -79,7 +79,13 @@ describe("OllamaSource over HTTP", () => {
     ["500", (_request, response) => response.writeHead(500).end("boom"), /answered 500/],
     ["HTML", (_request, response) => response.end("<html></html>"), /HTML that is not JSON/],
     ["truncated JSON", (_request, response) => response.end('{"models":['), /not JSON/],
-    ["another outline", (_request, response) => json(response, { hello: 1 }), /no list of models/],
+    [
+      "another outline",
+      (_request, response) => {
+        json(response, { hello: 1 });
+      },
+      /no list of models/,
+    ],
     [
       "a redirect",
       (_request, response) => response.writeHead(302, { location: "http://127.0.0.1:1/" }).end(),
