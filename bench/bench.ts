@@ -1,0 +1,233 @@
+/**
+ * Measures the built exporter on fake hardware: `npm run bench` prints a table, `-- --write` also puts it into
+ * docs/performance.md. Needs a C compiler and vegeta (test/real/provision.sh vegeta). Timings on a shared machine are noisy:
+ * what counts is the ratio to the bare server measured in the same run.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism, homedir, totalmem } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { DummyProcesses } from "../test/support/dummy-runner.ts";
+import { ExporterProcess } from "../test/support/exporter-process.ts";
+import { FakeOllama } from "../test/support/fake-ollama.ts";
+import { FakeDriver, h100 } from "../test/support/nvml/fake-nvml.ts";
+
+const GPUS = 8;
+const LOADED = 10;
+const INSTALLED = 50;
+const PROCESSES = 40;
+const RATE = 50;
+const REQUESTS = 2_000;
+const CPU_SECONDS = 60;
+const CLI = join(import.meta.dirname, "../dist/cli.js");
+const VEGETA = join(process.env.TOOLS_DIR ?? join(homedir(), ".cache/ollama-gpu-exporter-tools"), "bin/vegeta");
+
+interface Row {
+  readonly what: string;
+  readonly target: string;
+  readonly measured: string;
+  readonly met: boolean;
+}
+
+if (!existsSync(VEGETA)) throw new Error("vegeta is missing: run bash test/real/provision.sh vegeta");
+
+const processes = new DummyProcesses();
+const ollama = new FakeOllama();
+const hexOf = (index: number): string => index.toString(16).padStart(2, "0").repeat(32);
+
+async function hardware(): Promise<FakeDriver> {
+  const server = await processes.startServer();
+  const pids: number[] = [];
+  for (let index = 0; index < LOADED; index++) {
+    const argv = [
+      "/usr/local/lib/ollama/llama-server",
+      "--model",
+      `/m/blobs/sha256-${hexOf(index)}`,
+      "--port",
+      "1",
+      "--no-webui",
+      "--offline",
+    ];
+    pids.push((await processes.startRunner({ argv, parent: server })).pid);
+  }
+  ollama.models = Array.from({ length: INSTALLED }, (_, index) => ({
+    name: `model-${index}:latest`,
+    blob: hexOf(index),
+    ...(index < LOADED && { loaded: { size: 9e9, sizeVram: 8e9 } }),
+  }));
+  const others = Array.from({ length: PROCESSES - LOADED }, (_, index) => 4_000_000 + index);
+  const listed = [...pids, ...others];
+  return new FakeDriver({
+    driverVersion: "570.86.15",
+    cudaVersion: 13000,
+    gpus: Array.from({ length: GPUS }, (_, gpu) =>
+      h100({
+        uuid: `GPU-${gpu}`,
+        processes: listed
+          .filter((_, index) => index % GPUS === gpu)
+          .map((pid) => ({ pid, kind: "compute", memory: 1e9 })),
+      }),
+    ),
+  });
+}
+
+async function start(driver: FakeDriver, address: string, ...args: readonly string[]): Promise<ExporterProcess> {
+  return ExporterProcess.start([`--gpu.nvml-library=${driver.library}`, `--ollama.host=${address}`, ...args], {
+    env: { ...driver.env },
+    cli: CLI,
+  });
+}
+
+/** p50 and p99 in ms of new connections at a steady rate. */
+async function attack(url: string): Promise<{ readonly p50: number; readonly p99: number }> {
+  const seconds = REQUESTS / RATE;
+  const command = `echo "GET ${url}" | "${VEGETA}" attack -rate ${RATE} -duration ${seconds}s -keepalive=false | "${VEGETA}" report -type=json`;
+  const child = spawn("sh", ["-c", command], { stdio: ["ignore", "pipe", "inherit"] });
+  let out = "";
+  child.stdout.on("data", (data: Buffer) => (out += data.toString()));
+  await once(child, "exit");
+  const { latencies, success } = JSON.parse(out) as { latencies: Record<"50th" | "99th", number>; success: number };
+  if (success !== 1) throw new Error(`only ${success} of the requests succeeded`);
+  return { p50: latencies["50th"] / 1e6, p99: latencies["99th"] / 1e6 };
+}
+
+/** Scrapes the exporter and a bare server with the same bytes in the same minute, in turn. */
+async function cachedScrapes(exporter: ExporterProcess): Promise<readonly Row[]> {
+  const body = await exporter.scrape();
+  const bare = spawn(process.execPath, ["-e", BARE_SERVER], { stdio: ["pipe", "pipe", "inherit"] });
+  bare.stdin.end(body);
+  const [port] = (await once(bare.stdout, "data")) as [Buffer];
+  const other = await attack(`http://127.0.0.1:${port.toString()}/metrics`);
+  const own = await attack(exporter.url("/metrics"));
+  bare.kill();
+  const row = (name: "p50" | "p99", most: number): Row => ({
+    what: `cached scrape ${name}, ${REQUESTS} new connections at ${RATE}/s, ${body.length} bytes`,
+    target: `<= ${most} x bare server`,
+    measured: `${own[name].toFixed(2)} ms; bare ${other[name].toFixed(2)} ms; ${(own[name] / other[name]).toFixed(2)} x`,
+    met: own[name] <= most * other[name],
+  });
+  return [row("p50", 1.3), row("p99", 2)];
+}
+
+const BARE_SERVER = `const b=require("fs").readFileSync(0);const s=require("http").createServer((q,r)=>{r.writeHead(200,{"Content-Type":"text/plain; version=0.0.4; charset=utf-8","Content-Length":b.length});r.end(b)});s.listen(0,"127.0.0.1",()=>console.log(s.address().port))`;
+
+async function freshReadings(driver: FakeDriver, address: string): Promise<readonly Row[]> {
+  const exporter = await start(driver, address, "--cache.duration=0");
+  await exporter.scrape();
+  const total = (): number => Object.values(driver.calls()).reduce((sum, count) => sum + count, 0);
+  const before = total();
+  const times: number[] = [];
+  const ROUNDS = 100;
+  for (let round = 0; round < ROUNDS; round++) {
+    const startedAt = performance.now();
+    await exporter.scrape();
+    times.push(performance.now() - startedAt);
+  }
+  const calls = (total() - before) / ROUNDS / GPUS;
+  await exporter.stop();
+  const p50 = times.sort((a, b) => a - b)[ROUNDS / 2] ?? NaN;
+  return [
+    {
+      what: `fresh reading and scrape p50, ${GPUS} GPUs, ${LOADED} of ${INSTALLED} models`,
+      target: "<= 8 ms",
+      measured: `${p50.toFixed(1)} ms`,
+      met: p50 <= 8,
+    },
+    { what: "driver calls per GPU and reading", target: "<= 60", measured: calls.toFixed(1), met: calls <= 60 },
+  ];
+}
+
+async function startToReady(driver: FakeDriver, address: string): Promise<Row> {
+  const times: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    const startedAt = performance.now();
+    const exporter = await start(driver, address);
+    while ((await fetch(exporter.url("/-/ready"))).status !== 200) await delay(5);
+    times.push(performance.now() - startedAt);
+    await exporter.stop();
+  }
+  const median = times.sort((a, b) => a - b)[2] ?? NaN;
+  return {
+    what: "start to ready, median of 5",
+    target: "<= 800 ms",
+    measured: `${median.toFixed(0)} ms`,
+    met: median <= 800,
+  };
+}
+
+const childrenOf = (pid: number): readonly number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
+    .trim()
+    .split(" ")
+    .filter((text) => text !== "")
+    .map(Number);
+
+function pssMb(pid: number): number {
+  return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1]) / 1024;
+}
+
+function cpuSeconds(pid: number): number {
+  const [, user = 0, system = 0] = /\) (?:\S+ ){11}(\d+) (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8")) ?? [];
+  return (Number(user) + Number(system)) / 100;
+}
+
+async function idleCost(driver: FakeDriver, address: string): Promise<readonly Row[]> {
+  const exporter = await start(driver, address);
+  await exporter.scrape();
+  await delay(5_000); // the start is not counted
+  const pids = [exporter.child.pid ?? 0, ...childrenOf(exporter.child.pid ?? 0)];
+  const used = (): number => pids.map(cpuSeconds).reduce((a, b) => a + b);
+  const before = used();
+  for (let elapsed = 0; elapsed < CPU_SECONDS; elapsed += 15) {
+    await exporter.scrape();
+    await delay(15_000);
+  }
+  const share = ((used() - before) / CPU_SECONDS) * 100;
+  const pss = pids.map(pssMb);
+  await exporter.stop();
+  const sum = pss.reduce((a, b) => a + b);
+  return [
+    {
+      what: "CPU of both processes at one scrape per 15 s",
+      target: "<= 0.5 % of a core",
+      measured: `${share.toFixed(2)} %`,
+      met: share <= 0.5,
+    },
+    {
+      what: "PSS of parent + child",
+      target: "<= 120 MB",
+      measured: `${sum.toFixed(0)} MB (${pss.map((mb) => mb.toFixed(0)).join(" + ")})`,
+      met: sum <= 120,
+    },
+  ];
+}
+
+const driver = await hardware();
+const address = await ollama.listen();
+const rows: Row[] = [];
+try {
+  rows.push(await startToReady(driver, address));
+  rows.push(...(await freshReadings(driver, address)));
+  rows.push(...(await idleCost(driver, address)));
+  const exporter = await start(driver, address, "--cache.duration=1h");
+  rows.push(...(await cachedScrapes(exporter)));
+  await exporter.stop();
+} finally {
+  await processes.close();
+  await ollama.close();
+  driver[Symbol.dispose]();
+}
+const table = [
+  "| what | target | measured | |",
+  "|---|---|---|---|",
+  ...rows.map(({ what, target, measured, met }) => `| ${what} | ${target} | ${measured} | ${met ? "met" : "missed"} |`),
+].join("\n");
+console.log(table);
+if (process.argv.includes("--write")) {
+  const machine = `${availableParallelism()} cores, ${Math.round(totalmem() / 1024 ** 3)} GB, shared virtual machine, Node ${process.version}, ${execFileSync("uname", ["-m"], { encoding: "utf8" }).trim()}`;
+  const file = join(import.meta.dirname, "../docs/performance.md");
+  const text = `# Performance\n\nWritten by \`npm run bench -- --write\` on ${new Date().toISOString().slice(0, 10)}: ${machine}. Fake hardware: ${GPUS} GPUs,\n${LOADED} loaded of ${INSTALLED} installed models, ${PROCESSES} GPU processes, so the driver's own time is not in it. The bare server is a Node http\nserver that writes the same bytes, measured in the same run.\n\n${table}\n`;
+  writeFileSync(file, text);
+}
