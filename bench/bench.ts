@@ -99,7 +99,7 @@ async function cachedScrapes(exporter: ExporterProcess): Promise<readonly Row[]>
   const bare = spawn(process.execPath, ["-e", BARE_SERVER], { stdio: ["pipe", "pipe", "inherit"] });
   bare.stdin.end(body);
   const [port] = (await once(bare.stdout, "data")) as [Buffer];
-  const other = await attack(`http://127.0.0.1:${port.toString()}/metrics`);
+  const other = await attack(`http://127.0.0.1:${port.toString().trim()}/metrics`);
   const own = await attack(exporter.url("/metrics"));
   bare.kill();
   const row = (name: "p50" | "p99", most: number): Row => ({
