@@ -2,6 +2,21 @@
 import type { Gpu, GpuOwners } from "../snapshot.ts";
 import { byLabel, type MetricSpec, type Reading, type Sample } from "./spec.ts";
 
+/** Bits of the clocks event reasons mask, from 0x1. */
+export const CLOCK_EVENT_REASONS = [
+  "gpu_idle",
+  "applications_clocks_setting",
+  "sw_power_cap",
+  "hw_slowdown",
+  "sync_boost",
+  "sw_thermal_slowdown",
+  "hw_thermal_slowdown",
+  "hw_power_brake_slowdown",
+  "display_clock_setting",
+  "board_limit",
+  "reliability",
+];
+
 /** Names of field 230's values 0..7 in the driver's order, then what a newer driver may add. */
 export const RECOVERY_ACTIONS = [
   "none",

@@ -1,5 +1,7 @@
 /** What the synthetic machine does: a smooth function of time. Nothing in it is measured. */
+import { CLOCK_EVENT_REASONS } from "../../catalog/gpu-health.ts";
 import { CRITICAL_XIDS } from "../nvml/abi.ts";
+import { CLOCK_EVENT_FIELDS } from "../nvml/fields.ts";
 import type { ByName, Gpu, GpuProcess, LoadedModel, Runner } from "../../snapshot.ts";
 import { type Board, BOARDS, type DemoModel, FOREIGN, MIB, MODELS, SERVERS } from "./inventory.ts";
 
@@ -162,31 +164,6 @@ function energyAt({ idleWatts, limitWatts, index }: Board, unixSeconds: number):
   return Math.round((mean * since + mean * 10 * Math.sin(since / 97 + index)) * 1000) / 1000;
 }
 
-const REASONS = [
-  "gpu_idle",
-  "applications_clocks_setting",
-  "sw_power_cap",
-  "hw_slowdown",
-  "sync_boost",
-  "sw_thermal_slowdown",
-  "hw_thermal_slowdown",
-  "hw_power_brake_slowdown",
-  "display_clock_setting",
-  "board_limit",
-  "reliability",
-];
-const TIMED_REASONS = [
-  "sw_power_cap",
-  "thermal",
-  "sync_boost",
-  "board_limit",
-  "low_utilization",
-  "reliability",
-  "sw_thermal_slowdown",
-  "hw_thermal_slowdown",
-  "hw_power_brake_slowdown",
-];
-
 function clocksAt({ graphicsMhz, throttles }: Board, busy: number, seconds: number): Partial<Gpu> {
   const mhz = Math.round(busy > 0.05 ? graphicsMhz * (throttles ? 0.82 : 0.97) : 210);
   const active = busy <= 0.05 ? "gpu_idle" : throttles ? "sw_thermal_slowdown" : "sw_power_cap";
@@ -199,8 +176,10 @@ function clocksAt({ graphicsMhz, throttles }: Board, busy: number, seconds: numb
       memory: 2619e6,
       video: Math.round(graphicsMhz * 0.8) * 1e6,
     },
-    clockEventReasonActive: Object.fromEntries(REASONS.map((reason) => [reason, reason === active ? 1 : 0])),
-    clockEventSeconds: Object.fromEntries(TIMED_REASONS.map((reason) => [reason, held(reason)])),
+    clockEventReasonActive: Object.fromEntries(
+      CLOCK_EVENT_REASONS.map((reason) => [reason, reason === active ? 1 : 0]),
+    ),
+    clockEventSeconds: Object.fromEntries(Object.keys(CLOCK_EVENT_FIELDS).map((reason) => [reason, held(reason)])),
   };
 }
 

@@ -1,6 +1,6 @@
 /** What is read of one board: a line per value, in base units. Undefined = the driver does not say. */
 import type { ByName, Gpu } from "../../snapshot.ts";
-import { RECOVERY_ACTIONS } from "../../catalog/gpu-health.ts";
+import { CLOCK_EVENT_REASONS, RECOVERY_ACTIONS } from "../../catalog/gpu-health.ts";
 import { BAR1_MEMORY, MARGIN_TEMPERATURE_V1, MEMORY_V1, MEMORY_V2, PCI_INFO_V3, RC, TEMPERATURE_V1 } from "./abi.ts";
 import { type Device, textAt, u32At, u64At } from "./device.ts";
 import { CLOCK_EVENT_FIELDS, FAST_FIELDS, FIELD, readFields, readSlowFields } from "./fields.ts";
@@ -37,20 +37,6 @@ const SAMPLED = /Encoder|Decoder|Jpg|Ofa/;
 
 const CLOCKS = ["graphics", "sm", "memory", "video"];
 const THRESHOLDS = ["shutdown", "slowdown", "memory_max", "gpu_max"];
-/** Bits of the clocks event reasons mask, from 0x1. */
-const CLOCK_EVENT_REASONS = [
-  "gpu_idle",
-  "applications_clocks_setting",
-  "sw_power_cap",
-  "hw_slowdown",
-  "sync_boost",
-  "sw_thermal_slowdown",
-  "hw_thermal_slowdown",
-  "hw_power_brake_slowdown",
-  "display_clock_setting",
-  "board_limit",
-  "reliability",
-];
 const ECC_COUNTERS = ["volatile", "aggregate"];
 const ERROR_TYPES = ["corrected", "uncorrected"];
 const LAST_KNOWN_STATE = 15;
