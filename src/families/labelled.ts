@@ -21,8 +21,11 @@ export function familiesOf<T>({ specs, entities, labels }: Scope<T>): readonly M
 
 function samplesOf(reading: Reading, scope: Labels): readonly Sample[] {
   if (reading === undefined) return [];
-  const samples: readonly Sample[] = typeof reading === "object" ? reading : [{ labels: {}, value: Number(reading) }];
-  return samples
+  if (typeof reading !== "object") {
+    const value = Number(reading);
+    return isPublishable(value) ? [{ labels: scope, value }] : [];
+  }
+  return reading
     .filter(({ value }) => isPublishable(value))
     .map(({ labels, value }) => ({ labels: { ...scope, ...wellFormed(labels) }, value }));
 }
@@ -30,16 +33,22 @@ function samplesOf(reading: Reading, scope: Labels): readonly Sample[] {
 /** +Inf says "never" of an expiry; NaN and -Inf say nothing. */
 const isPublishable = (value: number): boolean => Number.isFinite(value) || value === Infinity;
 
-/** A lone surrogate has no UTF-8 form. */
+/** A lone surrogate has no UTF-8 form. Nearly every label is fine as it is, so nothing is copied for it. */
 function wellFormed(labels: Labels): Labels {
-  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, value.toWellFormed()]));
+  for (const name in labels) if (labels[name]?.isWellFormed() === false) return repaired(labels);
+  return labels;
 }
+
+const repaired = (labels: Labels): Labels =>
+  Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, value.toWellFormed()]));
 
 /** One series twice makes Prometheus refuse the whole scrape: the first wins. */
 function distinct(samples: readonly Sample[]): readonly Sample[] {
+  if (samples.length < 2) return samples;
   const seen = new Set<string>();
   return samples.filter(({ labels }) => {
-    const key = JSON.stringify(Object.values(labels));
+    let key = "";
+    for (const name in labels) key += `${labels[name] ?? ""}\0`;
     if (seen.has(key)) return false;
     seen.add(key);
     return true;
