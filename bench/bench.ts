@@ -116,23 +116,26 @@ const BARE_SERVER = `const b=require("fs").readFileSync(0);const s=require("http
 async function freshReadings(driver: FakeDriver, address: string): Promise<readonly Row[]> {
   const exporter = await start(driver, address, "--cache.duration=0");
   await exporter.scrape();
-  const total = (): number => Object.values(driver.calls()).reduce((sum, count) => sum + count, 0);
+  const total = (): number => sum(Object.values(driver.calls()));
   const before = total();
   const times: number[] = [];
-  const ROUNDS = 100;
+  const ROUNDS = 400;
+  const pids = [exporter.child.pid ?? 0, ...childrenOf(exporter.child.pid ?? 0)];
+  const cpuBefore = sum(pids.map(cpuSeconds));
   for (let round = 0; round < ROUNDS; round++) {
     const startedAt = performance.now();
     await exporter.scrape();
     times.push(performance.now() - startedAt);
   }
   const calls = (total() - before) / ROUNDS / GPUS;
+  const cpuMs = ((sum(pids.map(cpuSeconds)) - cpuBefore) / ROUNDS) * 1000;
   await exporter.stop();
   const p50 = times.sort((a, b) => a - b)[ROUNDS / 2] ?? NaN;
   return [
     {
-      what: `fresh reading and scrape p50, ${GPUS} GPUs, ${LOADED} of ${INSTALLED} models`,
-      target: "<= 8 ms",
-      measured: `${p50.toFixed(1)} ms`,
+      what: `fresh reading, joined, rendered and served, p50 of ${ROUNDS}, ${GPUS} GPUs, ${LOADED} of ${INSTALLED} models`,
+      target: "<= 8 ms of own time",
+      measured: `${p50.toFixed(1)} ms until the client has it; ${cpuMs.toFixed(1)} ms CPU of both processes`,
       met: p50 <= 8,
     },
     { what: "driver calls per GPU and reading", target: "<= 60", measured: calls.toFixed(1), met: calls <= 60 },
@@ -157,6 +160,8 @@ async function startToReady(driver: FakeDriver, address: string): Promise<Row> {
   };
 }
 
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+
 const childrenOf = (pid: number): readonly number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
     .trim()
@@ -178,7 +183,7 @@ async function idleCost(driver: FakeDriver, address: string): Promise<readonly R
   await exporter.scrape();
   await delay(5_000); // the start is not counted
   const pids = [exporter.child.pid ?? 0, ...childrenOf(exporter.child.pid ?? 0)];
-  const used = (): number => pids.map(cpuSeconds).reduce((a, b) => a + b);
+  const used = (): number => sum(pids.map(cpuSeconds));
   const before = used();
   for (let elapsed = 0; elapsed < CPU_SECONDS; elapsed += 15) {
     await exporter.scrape();
@@ -187,7 +192,6 @@ async function idleCost(driver: FakeDriver, address: string): Promise<readonly R
   const share = ((used() - before) / CPU_SECONDS) * 100;
   const pss = pids.map(pssMb);
   await exporter.stop();
-  const sum = pss.reduce((a, b) => a + b);
   return [
     {
       what: "CPU of both processes at one scrape per 15 s",
@@ -198,8 +202,8 @@ async function idleCost(driver: FakeDriver, address: string): Promise<readonly R
     {
       what: "PSS of parent + child",
       target: "<= 120 MB",
-      measured: `${sum.toFixed(0)} MB (${pss.map((mb) => mb.toFixed(0)).join(" + ")})`,
-      met: sum <= 120,
+      measured: `${sum(pss).toFixed(0)} MB (${pss.map((mb) => mb.toFixed(0)).join(" + ")})`,
+      met: sum(pss) <= 120,
     },
   ];
 }

@@ -2,7 +2,7 @@ import { joinRunners, type Join, type Joins } from "./attribution/join.ts";
 import type { MonitoredServer } from "./attribution/candidates.ts";
 import { gpuOwners, gpuProcessEntries, type ProcessSelection } from "./attribution/owners.ts";
 import { measuredVram, reportedVram } from "./attribution/vram.ts";
-import { listGpuProcesses, type ListedGpu } from "./attribution/listed.ts";
+import { listGpuProcesses, type ListedGpu, type Placement, placementsByPid } from "./attribution/listed.ts";
 import type {
   GpuOwners,
   GpuProcessEntry,
@@ -46,6 +46,7 @@ interface Facts {
   readonly input: AttributionInput;
   readonly joins: Joins;
   readonly listed: readonly ListedGpu[];
+  readonly placements: ReadonlyMap<number, readonly Placement[]>;
 }
 
 /**
@@ -55,16 +56,14 @@ interface Facts {
 export function attribute(input: AttributionInput): Attribution {
   const { nvml, servers, processes, everJoined } = input;
   const runners = (processes?.runners ?? []).filter(({ orphaned }) => !orphaned);
-  const facts: Facts = {
-    input,
-    joins: joinRunners({ servers, runners, everJoined: everJoined ?? new Set() }),
-    listed: nvml ? listGpuProcesses(nvml.gpus) : [],
-  };
-  const { entries, dropped } = gpuProcessEntries({ ...input, listed: facts.listed });
+  const listed = nvml ? listGpuProcesses(nvml.gpus) : [];
+  const joins = joinRunners({ servers, runners, everJoined: everJoined ?? new Set() });
+  const facts: Facts = { input, joins, listed, placements: placementsByPid(listed) };
+  const { entries, dropped } = gpuProcessEntries({ ...input, listed });
   return {
     servers: servers.map((server) => describeServer(server, facts)),
     models: servers.flatMap((server) => modelsOf(server, facts)),
-    owners: processes ? gpuOwners(facts.listed, processes) : [],
+    owners: processes ? gpuOwners(listed, processes) : [],
     processes: entries,
     droppedProcesses: dropped,
     ...(processes && { orphanedRunners: processes.runners.length - runners.length }),
@@ -111,12 +110,12 @@ function model({ server, name, loaded, installed }: KnownModel, facts: Facts): M
 function loadedParts(
   { identity }: MonitoredServer,
   loaded: LoadedModel,
-  { input, joins, listed }: Facts,
+  { input, joins, listed, placements }: Facts,
 ): Partial<Model> {
   const { nvml, processes } = input;
   const onThisHost = joins.onThisHost.has(identity.server);
   const join = joins.of(identity.server, loaded.name);
-  const measured = join && nvml && measuredVram(listed, join.runners);
+  const measured = join && nvml && measuredVram(placements, join.runners);
   const reported =
     onThisHost && nvml ? reportedVram({ nvml, listed, measured, loaded, blind: processes?.blind ?? false }) : undefined;
   const vram = reported ?? measured;

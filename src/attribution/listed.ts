@@ -26,6 +26,22 @@ export function listGpuProcesses(gpus: readonly Gpu[]): readonly ListedGpu[] {
     });
 }
 
+/** Where a process is on one GPU. */
+export interface Placement {
+  /** In the list of GPUs. */
+  readonly position: number;
+  readonly gpu: Gpu;
+  readonly process: GpuProcess;
+}
+
+/** Every GPU that a process is on, by PID. */
+export function placementsByPid(listed: readonly ListedGpu[]): ReadonlyMap<number, readonly Placement[]> {
+  const all = listed.flatMap(({ gpu, processes = [] }, position) =>
+    processes.map((process): Placement => ({ position, gpu, process })),
+  );
+  return Map.groupBy(all, ({ process }) => process.pid);
+}
+
 /** Sum of the memory that is known; undefined when processes are listed and none has memory. */
 export function sumMemory(processes: readonly GpuProcess[]): number | undefined {
   const known = processes.map(({ memoryBytes }) => memoryBytes).filter((bytes) => bytes !== undefined);

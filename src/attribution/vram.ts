@@ -1,22 +1,24 @@
 import type { GpuProcess, LoadedModel, ModelVram, NvmlReading, Runner } from "../snapshot.ts";
-import { sumMemory, type ListedGpu } from "./listed.ts";
+import { sumMemory, type ListedGpu, type Placement } from "./listed.ts";
 
-/** What the driver measures of a model's runners, one entry per GPU that lists one of them. */
-export function measuredVram(listed: readonly ListedGpu[], runners: readonly Runner[]): readonly ModelVram[] {
-  const pids = new Set(runners.map(({ pid }) => pid));
-  return listed.flatMap(({ gpu, processes = [] }) => {
-    const own = processes.filter(({ pid }) => pids.has(pid));
-    if (own.length === 0) return [];
-    const bytes = total(own, ({ memoryBytes }) => memoryBytes);
-    const utilization = total(own, ({ smUtilizationRatio }) => smUtilizationRatio);
-    return [
-      {
-        gpu: gpu.gpu,
-        uuid: gpu.uuid,
-        ...(bytes !== undefined && { bytes }),
-        ...(utilization !== undefined && { utilizationRatio: Math.min(1, utilization) }),
-      },
-    ];
+/** What the driver measures of a model's runners, one entry per GPU that lists one of them, in the driver's order. */
+export function measuredVram(
+  placements: ReadonlyMap<number, readonly Placement[]>,
+  runners: readonly Runner[],
+): readonly ModelVram[] {
+  const own = runners.flatMap(({ pid }) => placements.get(pid) ?? []);
+  const byPosition = [...Map.groupBy(own, ({ position }) => position)].sort(([a], [b]) => a - b);
+  return byPosition.flatMap(([, [first, ...others]]) => {
+    if (!first) return [];
+    const processes = [first, ...others].map(({ process }) => process);
+    const bytes = total(processes, ({ memoryBytes }) => memoryBytes);
+    const utilization = total(processes, ({ smUtilizationRatio }) => smUtilizationRatio);
+    return {
+      gpu: first.gpu.gpu,
+      uuid: first.gpu.uuid,
+      ...(bytes !== undefined && { bytes }),
+      ...(utilization !== undefined && { utilizationRatio: Math.min(1, utilization) }),
+    };
   });
 }
 

@@ -1,5 +1,6 @@
 /** One collection: every source at once, each under its own deadline; joined into an immutable snapshot. Never throws. */
 import { attribute } from "../attribution.ts";
+import type { ProcessSelection } from "../attribution/owners.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../logger.ts";
 import type {
@@ -27,9 +28,6 @@ export interface CollectorSources {
   readonly ollama: readonly { readonly identity: ServerIdentity; readonly source: Source<OllamaReading> }[];
   readonly processes: ProcessTable;
 }
-
-/** Whose processes become gpu_process_* series. */
-export type ProcessSelection = "ollama" | "all" | "none";
 
 export interface CollectorOptions {
   readonly sources: CollectorSources;

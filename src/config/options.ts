@@ -1,5 +1,5 @@
 /** The options: a row each. Parsing, environment names, file keys, --help and the README's table all come from here. */
-import type { ProcessSelection } from "../collect/collector.ts";
+import type { ProcessSelection } from "../attribution/owners.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../logger.ts";
 import type { ListenAddress } from "../outputs/http/server.ts";
 import type { Header } from "../sources/ollama/client.ts";
