@@ -1,13 +1,18 @@
 /** `serve`: the pipeline behind HTTP. Two Prometheus servers and a push share its one cache. */
 import { buildInfo } from "./build-info.ts";
 import type { ExporterState } from "./catalog/exporter.ts";
-import type { Config } from "./config/options.ts";
+import type { Labels } from "./catalog/spec.ts";
+import type { SnapshotCache } from "./collect/cache.ts";
+import type { Config, OtlpConfig } from "./config/options.ts";
+import { buildFamilies } from "./families/build.ts";
 import { systemClock } from "./lib/clock.ts";
 import type { Logger } from "./logger.ts";
 import { createRoutes } from "./outputs/http/routes.ts";
 import { HttpServer } from "./outputs/http/server.ts";
-import { MetricsPage } from "./outputs/prometheus/page.ts";
-import { RuntimeMetrics } from "./outputs/prometheus/render.ts";
+import type { OtlpPush } from "./outputs/otel/push.ts";
+import { resourceAttributes } from "./outputs/otel/resource.ts";
+import { renderFamilies, RuntimeMetrics } from "./outputs/prometheus/render.ts";
+import { RenderedBodies } from "./outputs/rendered.ts";
 import { createPipeline } from "./pipeline.ts";
 
 /** A running exporter. */
@@ -18,20 +23,26 @@ export interface Exporter {
   close(): Promise<void>;
 }
 
-/** Starts listening, then takes the first snapshot by itself. Throws StartupError when it cannot listen. */
+/** Starts listening, then takes the first snapshot by itself. Throws StartupError when it cannot listen or push. */
 export async function startExporter(config: Config, logger: Logger): Promise<Exporter> {
   const build = buildInfo();
   const requests = new RequestCounter();
   const pipeline = createPipeline(config, { clock: systemClock, logger });
   const { cache } = pipeline;
+  let push: OtlpPush | undefined;
   let stopping = false;
-  const page = new MetricsPage({
-    state: () => ({ ...build, httpRequests: requests.rows() }),
-    ...(config.web.exporterMetrics && { runtime: new RuntimeMetrics() }),
-  });
+  let resource: Labels = {};
+  const state = (): ExporterState => ({ ...build, httpRequests: requests.rows(), ...(push && { otlp: push.state() }) });
+  const runtime = config.web.exporterMetrics ? new RuntimeMetrics() : undefined;
   const routes = createRoutes({
     cache,
-    page,
+    metrics: new RenderedBodies((snapshot, format) =>
+      renderFamilies(buildFamilies(snapshot, state()), format, runtime),
+    ),
+    otel: new RenderedBodies(async (snapshot) => {
+      const { renderOtel } = await import("./outputs/otel/scrape.ts"); // the SDK is loaded by who uses it
+      return renderOtel(snapshot, state(), { naming: config.otlp.naming, resource, now: () => systemClock.now() });
+    }),
     telemetryPath: config.web.telemetryPath,
     maxRequests: config.web.maxRequests,
     memoryUnit: "MB",
@@ -48,6 +59,8 @@ export async function startExporter(config: Config, logger: Logger): Promise<Exp
     },
   });
   const addresses = await server.listen();
+  resource = resourceAttributes(config.otlp.resourceAttributes, addresses[0]);
+  if (config.otlp.push) push = await startOtlp(config.otlp, { cache, state, resource, logger });
   for (const address of addresses)
     logger.info("listening", { address, path: config.web.telemetryPath, version: build.version });
   if (config.refreshIntervalMs > 0) cache.startRefresh(config.refreshIntervalMs);
@@ -56,13 +69,42 @@ export async function startExporter(config: Config, logger: Logger): Promise<Exp
     addresses,
     close: async () => {
       stopping = true;
-      await server.close(); // a scrape under way still gets its reading
+      await Promise.all([server.close(), push?.close(FLUSH_MS)]); // a scrape under way still gets its reading
       await pipeline.close();
     },
   };
 }
 
-const HANDLERS = ["metrics", "index", "healthy", "ready", "status", "ollama_api", "other"];
+interface OtlpDependencies {
+  readonly cache: SnapshotCache;
+  readonly state: () => ExporterState;
+  readonly resource: Labels;
+  readonly logger: Logger;
+}
+
+/** Pushes from the same cache that scrapes read. */
+async function startOtlp({ naming, push }: OtlpConfig, dependencies: OtlpDependencies): Promise<OtlpPush | undefined> {
+  if (!push) return undefined;
+  const { cache, state, resource, logger } = dependencies;
+  const [{ startPush }, { producerOf }] = await Promise.all([
+    import("./outputs/otel/push.ts"),
+    import("./outputs/otel/producer.ts"),
+  ]);
+  const producer = producerOf(
+    {
+      snapshot: ({ timeoutMs }) => cache.get(timeoutMs === undefined ? {} : { deadlineMs: timeoutMs }),
+      state,
+      now: () => systemClock.now(),
+    },
+    { naming },
+  );
+  return startPush({ ...push, resource, producer, clock: systemClock, logger });
+}
+
+/** How long the last push may take. */
+const FLUSH_MS = 2_000;
+
+const HANDLERS = ["metrics", "metrics_otel", "index", "healthy", "ready", "status", "ollama_api", "other"];
 
 /** http_requests_total: a handler's 200s are there from the start, other codes when they occur. */
 class RequestCounter {

@@ -1,10 +1,12 @@
 import type { Config } from "./config/options.ts";
 import { defaultConfig } from "./config/load.ts";
+import { buildFamilies } from "./families/build.ts";
 import { ConfigError, NoSnapshotError } from "./errors.ts";
 import { systemClock } from "./lib/clock.ts";
 import { type Logger, silentLogger } from "./logger.ts";
-import { negotiate } from "./outputs/prometheus/negotiate.ts";
-import { MetricsPage } from "./outputs/prometheus/page.ts";
+import { type ExpositionFormat, negotiate } from "./outputs/prometheus/negotiate.ts";
+import { renderFamilies } from "./outputs/prometheus/render.ts";
+import { RenderedBodies } from "./outputs/rendered.ts";
 import { toStatusDict, type StatusDict } from "./outputs/status/json.ts";
 import {
   type Alert,
@@ -83,7 +85,9 @@ interface ReadOptions {
  */
 export class OllamaGPUMonitor implements AsyncDisposable {
   readonly #pipeline: Pipeline;
-  readonly #page = new MetricsPage({ state: () => ({ ...buildInfo(), httpRequests: [] }) });
+  readonly #bodies = new RenderedBodies<ExpositionFormat>((snapshot, format) =>
+    renderFamilies(buildFamilies(snapshot, { ...buildInfo(), httpRequests: [] }), format),
+  );
   readonly #memoryUnit: ByteUnit;
   readonly #refreshIntervalMs: number;
 
@@ -205,7 +209,7 @@ export class OllamaGPUMonitor implements AsyncDisposable {
    */
   async metricsText(accept?: string): Promise<{ contentType: string; body: string }> {
     const { contentType, format } = negotiate(accept);
-    return { contentType, body: (await this.#page.body(await this.snapshot(), format)).toString() };
+    return { contentType, body: (await this.#bodies.body(await this.snapshot(), format)).toString() };
   }
 
   /** Reads now and then every backgroundRefreshInterval seconds; readers are served the newest snapshot at once. @example `monitor.startBackgroundRefresh()` */

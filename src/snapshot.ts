@@ -308,6 +308,8 @@ export interface CollectorHealth {
 
 /** Everything known about the machine at one moment: immutable, data apart from health. */
 export interface Snapshot {
+  /** Unix milliseconds from which everything counts that is counted here and not by the driver or a process. */
+  readonly startedAtMs: number;
   /** Unix milliseconds when the collection finished. */
   readonly takenAtMs: number;
   readonly gpus: readonly Gpu[];

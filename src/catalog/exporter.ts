@@ -32,6 +32,7 @@ export const STATE_METRICS: readonly MetricSpec<ExporterState>[] = [
     labels: ["handler", "code"],
     help: "Answered HTTP requests.",
     source: "since start",
+    since: "exporter",
     read: ({ httpRequests }) =>
       httpRequests.map(({ handler, code, count }) => ({ labels: { handler, code }, value: count })),
   },
@@ -42,6 +43,7 @@ export const STATE_METRICS: readonly MetricSpec<ExporterState>[] = [
     labels: ["result"],
     help: "OTLP pushes by result; only with OTLP on.",
     source: "since start",
+    since: "exporter",
     read: ({ otlp }) => otlp && byLabel("result", { ok: otlp.ok, failed: otlp.failed }),
   },
   {
@@ -87,6 +89,7 @@ export const COLLECTOR_METRICS: readonly MetricSpec<CollectorHealth>[] = [
     labels: ["result"],
     help: "Finished readings of the collector by result: ok, failed, timeout.",
     source: "since start",
+    since: "exporter",
     read: ({ collections }) => byLabel("result", collections),
   },
 ];
@@ -107,6 +110,7 @@ export const SNAPSHOT_METRICS: readonly MetricSpec<Snapshot>[] = [
     unit: "none",
     help: "Native worker processes that were killed or died and were replaced.",
     source: "since start",
+    since: "exporter",
     read: ({ nvmlRestarts }) => nvmlRestarts,
   },
   {
@@ -116,6 +120,7 @@ export const SNAPSHOT_METRICS: readonly MetricSpec<Snapshot>[] = [
     labels: ["function", "code"],
     help: "Driver calls that failed, by function and NVML code; what a GPU does not support is no error.",
     source: "since start",
+    since: "exporter",
     read: ({ nvmlCallErrors }) =>
       nvmlCallErrors.map(({ function: name, code, count }) => ({ labels: { function: name, code }, value: count })),
   },
@@ -126,6 +131,7 @@ export const SNAPSHOT_METRICS: readonly MetricSpec<Snapshot>[] = [
     labels: ["kind"],
     help: "Models and GPU processes left out of readings beyond the limits of 1,000 each.",
     source: "since start",
+    since: "exporter",
     read: ({ dropped }) => byLabel("kind", { ...dropped }),
   },
 ];

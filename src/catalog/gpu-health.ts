@@ -99,6 +99,7 @@ export const GPU_HEALTH_METRICS: readonly MetricSpec<Gpu>[] = [
     labels: ["fan"],
     help: "Intended fan speed as a share of the maximum; can exceed 1.",
     source: "FanSpeed_v2 / 100, else FanSpeed",
+    semconv: { name: "hw.fan.speed_ratio", unit: "1", instrument: "gauge", attributes: ({ fan = "" }) => ({ fan }) },
     read: (gpu) => byLabel("fan", gpu.fanSpeedRatio),
   },
   {
@@ -139,6 +140,12 @@ export const GPU_HEALTH_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "none",
     help: "PCIe packets that had to be sent again.",
     source: "PcieReplayCounter",
+    semconv: {
+      name: "hw.errors",
+      unit: "{error}",
+      instrument: "counter",
+      attributes: () => ({ "error.type": "pcie_replay" }),
+    },
     read: (gpu) => gpu.pcieReplays,
   },
   {
@@ -147,6 +154,12 @@ export const GPU_HEALTH_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "bytes",
     help: "Bytes received over PCIe; the driver's counter can wrap.",
     source: "field 198",
+    semconv: {
+      name: "hw.gpu.io",
+      unit: "By",
+      instrument: "counter",
+      attributes: () => ({ "network.io.direction": "receive" }),
+    },
     read: (gpu) => gpu.pcieReceiveBytes,
   },
   {
@@ -155,6 +168,12 @@ export const GPU_HEALTH_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "bytes",
     help: "Bytes sent over PCIe; the driver's counter can wrap.",
     source: "field 197",
+    semconv: {
+      name: "hw.gpu.io",
+      unit: "By",
+      instrument: "counter",
+      attributes: () => ({ "network.io.direction": "transmit" }),
+    },
     read: (gpu) => gpu.pcieTransmitBytes,
   },
   {
@@ -188,6 +207,12 @@ export const GPU_HEALTH_METRICS: readonly MetricSpec<Gpu>[] = [
     labels: ["type", "counter"],
     help: "ECC errors: corrected or uncorrected, since the driver was loaded (volatile) or over the board's life (aggregate).",
     source: "TotalEccErrors",
+    semconv: {
+      name: "hw.errors",
+      unit: "{error}",
+      instrument: "counter",
+      attributes: ({ type = "", counter = "" }) => ({ "error.type": `ecc_${type}`, counter }),
+    },
     read: eccErrors,
   },
   {
@@ -230,6 +255,13 @@ export const GPU_HEALTH_METRICS: readonly MetricSpec<Gpu>[] = [
     labels: ["xid"],
     help: "XID errors since the exporter started; critical codes are there at 0 from the start.",
     source: "EventSetWait_v2",
+    since: "exporter",
+    semconv: {
+      name: "hw.errors",
+      unit: "{error}",
+      instrument: "counter",
+      attributes: ({ xid = "" }) => ({ "error.type": `xid_${xid}` }),
+    },
     read: (gpu) => byLabel("xid", gpu.xidErrors),
   },
   {

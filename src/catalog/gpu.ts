@@ -1,6 +1,6 @@
 /** Families of a GPU board or MIG instance: identity, memory, utilisation, temperature, power. Labels of the scope: gpu, uuid. */
 import type { Gpu } from "../snapshot.ts";
-import { byLabel, type MetricSpec, type Reading } from "./spec.ts";
+import { byLabel, type Labels, type MetricSpec, type Reading } from "./spec.ts";
 
 const info = (gpu: Gpu): Reading => [
   {
@@ -17,6 +17,10 @@ const info = (gpu: Gpu): Reading => [
     },
   },
 ];
+
+/** The conventions' own limit types where they have one for it. */
+const LIMIT_TYPES: Labels = { shutdown: "high.critical", slowdown: "high.degraded", gpu_max: "max" };
+const limitType = ({ threshold = "" }: Labels): Labels => ({ "hw.limit_type": LIMIT_TYPES[threshold] ?? threshold });
 
 /** The catalogue's section on GPU devices, in the order of /metrics. */
 export const GPU_METRICS: readonly MetricSpec<Gpu>[] = [
@@ -52,6 +56,7 @@ export const GPU_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "bytes",
     help: "Memory of the GPU.",
     source: "MemoryInfo_v2, else MemoryInfo",
+    semconv: { name: "hw.gpu.memory.limit", unit: "By", instrument: "updowncounter" },
     read: (gpu) => gpu.memoryTotalBytes,
   },
   {
@@ -60,6 +65,7 @@ export const GPU_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "bytes",
     help: "Memory in use; on drivers with only the first version of the call this includes the reserved part.",
     source: "MemoryInfo_v2, else MemoryInfo",
+    semconv: { name: "hw.gpu.memory.usage", unit: "By", instrument: "updowncounter" },
     read: (gpu) => gpu.memoryUsedBytes,
   },
   {
@@ -100,6 +106,12 @@ export const GPU_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "ratio",
     help: "Share of the driver's last sample period (1/6 s to 1 s) in which a kernel ran, 0 to 1.",
     source: "UtilizationRates.gpu / 100",
+    semconv: {
+      name: "hw.gpu.utilization",
+      unit: "1",
+      instrument: "gauge",
+      attributes: () => ({ "hw.gpu.task": "general" }),
+    },
     read: (gpu) => gpu.utilizationRatio,
   },
   {
@@ -116,6 +128,12 @@ export const GPU_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "ratio",
     help: "Utilisation of the video encoder, 0 to 1.",
     source: "EncoderUtilization / 100",
+    semconv: {
+      name: "hw.gpu.utilization",
+      unit: "1",
+      instrument: "gauge",
+      attributes: () => ({ "hw.gpu.task": "encoder" }),
+    },
     read: (gpu) => gpu.encoderUtilizationRatio,
   },
   {
@@ -124,6 +142,12 @@ export const GPU_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "ratio",
     help: "Utilisation of the video decoder, 0 to 1.",
     source: "DecoderUtilization / 100",
+    semconv: {
+      name: "hw.gpu.utilization",
+      unit: "1",
+      instrument: "gauge",
+      attributes: () => ({ "hw.gpu.task": "decoder" }),
+    },
     read: (gpu) => gpu.decoderUtilizationRatio,
   },
   {
@@ -148,6 +172,7 @@ export const GPU_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "celsius",
     help: "Temperature of the GPU core.",
     source: "TemperatureV, else Temperature(GPU)",
+    semconv: { name: "hw.temperature", unit: "Cel", instrument: "gauge" },
     read: (gpu) => gpu.temperatureCelsius,
   },
   {
@@ -165,6 +190,7 @@ export const GPU_METRICS: readonly MetricSpec<Gpu>[] = [
     labels: ["threshold"],
     help: "Temperatures at which the board slows down, shuts down, or that memory and GPU may reach in operation.",
     source: "TemperatureThreshold 0..3",
+    semconv: { name: "hw.temperature.limit", unit: "Cel", instrument: "gauge", attributes: limitType },
     read: (gpu) => byLabel("threshold", gpu.temperatureThresholdCelsius),
   },
   {
@@ -181,6 +207,7 @@ export const GPU_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "watts",
     help: "Power draw of the board: a 1 s average on most boards since Ampere, instantaneous before.",
     source: "PowerUsage / 1000",
+    semconv: { name: "hw.power", unit: "W", instrument: "gauge" },
     read: (gpu) => gpu.powerDrawWatts,
   },
   {
@@ -237,6 +264,7 @@ export const GPU_METRICS: readonly MetricSpec<Gpu>[] = [
     unit: "joules",
     help: "Energy used since the driver was loaded.",
     source: "TotalEnergyConsumption / 1000",
+    semconv: { name: "hw.energy", unit: "J", instrument: "counter" },
     read: (gpu) => gpu.energyJoules,
   },
 ];

@@ -179,7 +179,7 @@ export const MODEL_METRICS: readonly MetricSpec<Model>[] = [
     unit: "seconds",
     help: "CPU time of the model's runner processes, user and system.",
     source: "/proc/PID/stat",
-    read: ({ runners }) => combine(runners, ({ cpuSeconds }) => cpuSeconds, add),
+    read: runnerCpu,
   },
 ];
 
@@ -191,6 +191,7 @@ export const TRANSITION_METRICS: readonly MetricSpec<ModelTransitions>[] = [
     unit: "none",
     help: "Times the model was loaded since the exporter started; one found loaded at the start does not count.",
     source: "transitions between readings",
+    since: "exporter",
     read: ({ loads }) => loads,
   },
   {
@@ -199,6 +200,7 @@ export const TRANSITION_METRICS: readonly MetricSpec<ModelTransitions>[] = [
     unit: "none",
     help: "Times the model was unloaded, crashed or was replaced since the exporter started.",
     source: "transitions between readings",
+    since: "exporter",
     read: ({ unloads }) => unloads,
   },
 ];
@@ -239,6 +241,14 @@ function info({ loaded, installed }: Model): Reading {
     format: loaded?.format ?? installed?.format ?? "",
   };
   return [{ labels, value: 1 }];
+}
+
+/** Counts from the start of the youngest of the model's runners. */
+function runnerCpu({ runners }: Model): Reading {
+  const value = combine(runners, ({ cpuSeconds }) => cpuSeconds, add);
+  const startTimeSeconds = combine(runners, (runner) => runner.startTimeSeconds, Math.max);
+  if (value === undefined) return undefined;
+  return [{ labels: {}, value, ...(startTimeSeconds !== undefined && { startTimeSeconds }) }];
 }
 
 function gpuRatio({ loaded }: Model): Reading {

@@ -5,6 +5,8 @@ export type Labels = Readonly<Record<string, string>>;
 export interface Sample {
   readonly labels: Labels;
   readonly value: number;
+  /** Unix time from which a counter counts, where it is known of this series alone. */
+  readonly startTimeSeconds?: number;
 }
 
 /** What a row reads from its entity: one number, or one per extra label set. Undefined = unknown = no series. */
@@ -27,13 +29,32 @@ export const UNITS = {
 } as const;
 export type Unit = keyof typeof UNITS;
 
-/** One row of the catalogue. `T` is what it is read from: a Gpu, a Model, ... */
-export interface MetricSpec<T> {
+/** The family in OpenTelemetry's semantic conventions for hardware (--otlp.naming=semconv). */
+export interface SemconvName {
+  readonly name: string;
+  /** UCUM. */
+  readonly unit: string;
+  /** The conventions' instrument; an up-down counter is a sum that is not monotonic. */
+  readonly instrument: "gauge" | "counter" | "updowncounter";
+  /** From the row's own labels to attributes, beside those that say which GPU it is. */
+  readonly attributes?: (labels: Labels) => Labels;
+}
+
+/** What a row says about its family, whatever it is read from. */
+export interface MetricRow {
   /** Prometheus name with unit suffix, and `_total` on a counter. Frozen once shipped. */
   readonly name: string;
   readonly type: "gauge" | "counter";
   readonly unit: Unit;
   readonly help: string;
+  /** Of a counter: it counts from the start of the exporter. Absent = since a moment that is unknown, or known per series. */
+  readonly since?: "exporter";
+  /** Absent = the conventions have no name for it. */
+  readonly semconv?: SemconvName;
+}
+
+/** One row of the catalogue. `T` is what it is read from: a Gpu, a Model, ... */
+export interface MetricSpec<T> extends MetricRow {
   /** Labels beside those of the scope. */
   readonly labels?: readonly string[];
   /** Where the fact comes from, for docs/metrics.md. */
@@ -42,11 +63,7 @@ export interface MetricSpec<T> {
 }
 
 /** A family with its samples, ready for any output. */
-export interface MetricFamily {
-  readonly name: string;
-  readonly type: "gauge" | "counter";
-  readonly unit: Unit;
-  readonly help: string;
+export interface MetricFamily extends MetricRow {
   readonly samples: readonly Sample[];
 }
 

@@ -60,6 +60,7 @@ interface Health {
 /** Runs collections and keeps what outlives one: health counters, history, driver error counts. */
 export class Collector {
   readonly #options: CollectorOptions;
+  readonly #startedAtMs: number;
   readonly #health = new Map<Source<unknown>, Health>();
   readonly #callErrors = new Map<string, NvmlCallError>();
   readonly #joinedServers = new Set<string>();
@@ -69,6 +70,7 @@ export class Collector {
 
   constructor(options: CollectorOptions) {
     this.#options = options;
+    this.#startedAtMs = options.clock.now();
   }
 
   /** Starts reading every source. The caller must not start another one before `done` has settled. */
@@ -147,6 +149,7 @@ export class Collector {
       this.#accumulate(nvml?.callErrors ?? [], servers, joined);
     }
     return {
+      startedAtMs: this.#startedAtMs,
       takenAtMs: clock.now(),
       gpus: nvml?.gpus ?? [],
       owners: joined.owners,

@@ -5,7 +5,8 @@ import type { Header } from "../sources/ollama/client.ts";
 import { localAddresses, parseServer, type ServerTarget } from "../sources/ollama/host.ts";
 import { type Arguments, parseArguments } from "./arguments.ts";
 import { readFileValues } from "./file.ts";
-import { type Config, environmentName, type OptionRow, OPTIONS } from "./options.ts";
+import { type Config, environmentName, type OptionRow, OPTIONS, type OtlpConfig } from "./options.ts";
+import { fromStandardVariables, type Given, readOtlp } from "./otlp.ts";
 
 /** What the process was started with. */
 export interface StartInput {
@@ -15,12 +16,6 @@ export interface StartInput {
 
 export interface Loaded extends Pick<Arguments, "command" | "status"> {
   readonly config: Config;
-}
-
-interface Given {
-  readonly texts: readonly string[];
-  /** `--flag`, the variable's name or `file.yml:12`. */
-  readonly where: string;
 }
 
 /** This process's own input. */
@@ -33,11 +28,13 @@ export function loadConfig({ argv, env }: StartInput): Loaded {
   const given = new Map<string, Given>();
   const path = values.get("config.file")?.at(-1) ?? env[environmentName("config.file")];
   for (const [flag, entry] of fromFile(path, problems)) given.set(flag, entry);
+  for (const [flag, entry] of fromStandardVariables(env)) given.set(flag, entry);
   for (const [flag, entry] of fromEnvironment(env)) given.set(flag, entry);
   for (const [flag, texts] of values) given.set(flag, { texts, where: "" });
   const read = new Map(OPTIONS.map((row) => [row.flag, valueOf(row, given.get(row.flag), problems)]));
   const servers = serversOf(given.get("ollama.host"), env.OLLAMA_HOST, problems);
-  const config = assemble(read, servers);
+  const otlp = readOtlp({ read, given, env, problems });
+  const config = assemble(read, servers, otlp);
   if (command !== "help" && command !== "version") checkHeaderFiles(config, problems);
   if (problems.length > 0) throw new ConfigError(problems);
   return { command, status, config };
@@ -138,7 +135,7 @@ function checkHeaderFiles({ ollama }: Config, problems: string[]): void {
 }
 
 /** The rows' parsers have checked every value; where one failed, the configuration is thrown away with the problems. */
-function assemble(read: ReadonlyMap<string, unknown>, servers: readonly ServerTarget[]): Config {
+function assemble(read: ReadonlyMap<string, unknown>, servers: readonly ServerTarget[], otlp: OtlpConfig): Config {
   // A row's parser decides the type of its value, which the table cannot tell the compiler: never fits every property.
   const get = (flag: string): never => read.get(flag) as never;
   const include: readonly string[] = get("gpu.include");
@@ -166,6 +163,7 @@ function assemble(read: ReadonlyMap<string, unknown>, servers: readonly ServerTa
     refreshIntervalMs: get("refresh.interval"),
     retry: { attempts: get("retry.attempts"), delayMs: get("retry.delay") },
     procfs: get("path.procfs"),
+    otlp,
     log: { level: get("log.level"), format: get("log.format") },
     demo: get("demo"),
   });

@@ -25,7 +25,6 @@ export interface OptionRow {
 }
 
 const NO_TLS = "TLS and authentication are not built yet in 0.1.0; put a reverse proxy in front";
-const NO_OTLP = "pushing over OTLP is not built yet in 0.1.0; let a collector scrape /metrics";
 
 export const OPTIONS: readonly OptionRow[] = [
   { flag: "config.file", default: "", meaning: "YAML file with any of these options", parse: text, notInFile: true },
@@ -116,23 +115,30 @@ export const OPTIONS: readonly OptionRow[] = [
     meaning: "energy sampling, 0 = off; has no effect yet (a later release)",
     parse: duration(),
   },
-  { flag: "otlp.endpoint", default: "", meaning: "push target (a later release)", parse: text, notYet: NO_OTLP },
+  {
+    flag: "otlp.endpoint",
+    default: "",
+    meaning:
+      "URL to push to over OTLP; `/v1/metrics` is added when it does not end so; also OTEL_EXPORTER_OTLP_ENDPOINT",
+    parse: text,
+  },
   {
     flag: "otlp.interval",
     default: "60s",
-    meaning: "between two pushes (a later release)",
+    meaning: "between two pushes; also OTEL_METRIC_EXPORT_INTERVAL (milliseconds)",
     parse: duration({ above: 0 }),
   },
   {
     flag: "otlp.protocol",
     default: "http/protobuf",
-    meaning: "http/protobuf, http/json or grpc (a later release)",
+    meaning: "http/protobuf, http/json or grpc; also OTEL_EXPORTER_OTLP_PROTOCOL",
     parse: oneOf("http/protobuf", "http/json", "grpc"),
   },
   {
     flag: "otlp.naming",
     default: "native",
-    meaning: "native or semconv (a later release)",
+    meaning:
+      "native (Prometheus translates it to the names of /metrics) or semconv (OpenTelemetry's hardware conventions)",
     parse: oneOf("native", "semconv"),
   },
   { flag: "log.level", default: "info", meaning: "debug, info, warn, error; to stderr", parse: oneOf(...LOG_LEVELS) },
@@ -149,6 +155,27 @@ export const OPTIONS: readonly OptionRow[] = [
 /** --web.listen-address -> OLLAMA_GPU_EXPORTER_WEB_LISTEN_ADDRESS */
 export const environmentName = (flag: string): string =>
   `OLLAMA_GPU_EXPORTER_${flag.toUpperCase().replace(/[.-]/g, "_")}`;
+
+/** What is said over OpenTelemetry, and where it is pushed. */
+export interface OtlpConfig {
+  readonly naming: "native" | "semconv";
+  /** OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME. */
+  readonly resourceAttributes: Readonly<Record<string, string>>;
+  /** Absent = nothing is pushed. */
+  readonly push?: OtlpPushConfig;
+}
+
+export interface OtlpPushConfig {
+  readonly url: string;
+  readonly protocol: "http/protobuf" | "http/json" | "grpc";
+  readonly intervalMs: number;
+  /** One push with its retries; never above the interval. */
+  readonly timeoutMs: number;
+  /** Secrets: never logged. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly compression: "gzip" | "none";
+  readonly tls: { readonly ca?: Buffer; readonly cert?: Buffer; readonly key?: Buffer };
+}
 
 /** The complete configuration. */
 export interface Config {
@@ -175,6 +202,7 @@ export interface Config {
   readonly refreshIntervalMs: number;
   readonly retry: { readonly attempts: number; readonly delayMs: number };
   readonly procfs: string;
+  readonly otlp: OtlpConfig;
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly demo: boolean;
 }

@@ -10,15 +10,32 @@ import {
   TRANSITION_METRICS,
 } from "../catalog/ollama.ts";
 import { PROCESS_METRICS } from "../catalog/process.ts";
+import { SEMCONV_METRICS } from "../catalog/semconv.ts";
 import type { MetricFamily } from "../catalog/spec.ts";
 import type { Snapshot } from "../snapshot.ts";
 import { familiesOf } from "./labelled.ts";
 
-/** Every family that the snapshot has a value for. */
+const none = () => ({});
+const device = ({ gpu, uuid }: { readonly gpu: string; readonly uuid: string }) => ({ gpu, uuid });
+
+/** Every family that the snapshot or the exporter's own state has a value for. */
 export function buildFamilies(snapshot: Snapshot, state: ExporterState): readonly MetricFamily[] {
+  return [...snapshotFamilies(snapshot), ...stateFamilies(state)];
+}
+
+/** The exporter's own numbers, as of now. */
+export function stateFamilies(state: ExporterState): readonly MetricFamily[] {
+  return familiesOf({ specs: STATE_METRICS, entities: [state], labels: none });
+}
+
+/** Families that the hardware conventions have and the catalogue has not. */
+export function semconvFamilies({ gpus }: Snapshot): readonly MetricFamily[] {
+  return familiesOf({ specs: SEMCONV_METRICS, entities: gpus, labels: device });
+}
+
+/** Every family of what was read. */
+export function snapshotFamilies(snapshot: Snapshot): readonly MetricFamily[] {
   const { gpus, owners, processes, servers, models, transitions, collectors } = snapshot;
-  const none = () => ({});
-  const device = ({ gpu, uuid }: { readonly gpu: string; readonly uuid: string }) => ({ gpu, uuid });
   const model = ({ server, name }: { readonly server: string; readonly name: string }) => ({ server, model: name });
   return [
     ...familiesOf({ specs: GPU_METRICS, entities: gpus, labels: device }),
@@ -34,7 +51,6 @@ export function buildFamilies(snapshot: Snapshot, state: ExporterState): readonl
     ...familiesOf({ specs: TRANSITION_METRICS, entities: transitions, labels: model }),
     ...familiesOf({ specs: RUNNER_METRICS, entities: [snapshot], labels: none }),
     ...familiesOf({ specs: ORPHAN_METRICS, entities: owners, labels: ({ gpu }) => ({ gpu }) }),
-    ...familiesOf({ specs: STATE_METRICS, entities: [state], labels: none }),
     ...familiesOf({
       specs: COLLECTOR_METRICS,
       entities: collectors,

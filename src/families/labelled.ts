@@ -1,5 +1,5 @@
 /** From one row and one kind of entity to samples: scope labels, then the row's own; nothing that could break a scrape. */
-import type { Labels, MetricFamily, MetricSpec, Reading, Sample } from "../catalog/spec.ts";
+import type { Labels, MetricFamily, MetricRow, MetricSpec, Reading, Sample } from "../catalog/spec.ts";
 
 /** Entities of one kind with the labels that all their families carry. */
 export interface Scope<T> {
@@ -14,9 +14,12 @@ export function familiesOf<T>({ specs, entities, labels }: Scope<T>): readonly M
   const scoped = entities.map((entity) => [entity, wellFormed(labels(entity))] as const);
   return specs.flatMap((spec) => {
     const samples = distinct(scoped.flatMap(([entity, own]) => samplesOf(spec.read(entity), own)));
-    const { name, type, unit, help } = spec;
-    return samples.length === 0 ? [] : [{ name, type, unit, help, samples }];
+    return samples.length === 0 ? [] : [{ ...rowOf(spec), samples }];
   });
+}
+
+function rowOf({ name, type, unit, help, since, semconv }: MetricRow): MetricRow {
+  return { name, type, unit, help, ...(since && { since }), ...(semconv && { semconv }) };
 }
 
 function samplesOf(reading: Reading, scope: Labels): readonly Sample[] {
@@ -27,7 +30,7 @@ function samplesOf(reading: Reading, scope: Labels): readonly Sample[] {
   }
   return reading
     .filter(({ value }) => isPublishable(value))
-    .map(({ labels, value }) => ({ labels: { ...scope, ...wellFormed(labels) }, value }));
+    .map((sample) => ({ ...sample, labels: { ...scope, ...wellFormed(sample.labels) } }));
 }
 
 /** +Inf says "never" of an expiry; NaN and -Inf say nothing. */

@@ -6,6 +6,7 @@ import type { Snapshot } from "../../src/snapshot.ts";
 import { FakeClock, settle } from "../support/fake-clock.ts";
 
 const snapshot = (takenAtMs: number): Snapshot => ({
+  startedAtMs: 0,
   takenAtMs,
   gpus: [],
   owners: [],

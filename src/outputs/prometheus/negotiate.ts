@@ -7,12 +7,13 @@ export interface Exposition {
   readonly contentType: string;
 }
 
-interface Offer extends Exposition {
+export interface Offer extends Exposition {
   readonly type: string;
   readonly version: string;
 }
 
-const TEXT_004: Offer = {
+/** What everybody understands. */
+export const TEXT_004: Offer = {
   format: "text",
   type: "text/plain",
   version: "0.0.4",
