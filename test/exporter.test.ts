@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from "@jest/globals";
 import { DummyProcesses } from "./support/dummy-runner.ts";
 import { ExporterProcess, samplesOf } from "./support/exporter-process.ts";
 import { FakeOllama } from "./support/fake-ollama.ts";
+import { FakeOtlp, metricsOf } from "./support/fake-otlp.ts";
 import { a100Mig, FakeDriver, h100, rtx4090 } from "./support/nvml/fake-nvml.ts";
 
 const HEX = "ab".repeat(32);
@@ -189,5 +190,63 @@ describe("the exporter as a process", () => {
     const text = await started.scrape();
     expect(text).not.toMatch(/^gpu_/m);
     expect(text).not.toContain('collector="nvml"');
+  });
+
+  it("serves the same snapshot on /metrics/otel, under OpenTelemetry's names", async () => {
+    const fake = driver({ gpus: [h100({ processes: [] })] });
+    const running = await exporter(fake, ["--ollama.host=none", "--cache.duration=1h"]);
+    const pull = await running.scrape();
+    const answer = await fetch(running.url("/metrics/otel"));
+    const text = await answer.text();
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([
+      200,
+      "text/plain; version=0.0.4; charset=utf-8",
+    ]);
+    expect(answer.headers.get("content-encoding")).toBe("gzip");
+    expect(samplesOf(text, "gpu_memory_used")).toEqual(samplesOf(pull, "gpu_memory_used_bytes"));
+    expect(samplesOf(text, "gpu_energy_total")).toEqual(samplesOf(pull, "gpu_energy_joules_total"));
+    expect(text).toMatch(/^target_info\{service_name="ollama-gpu-exporter",/m);
+  });
+
+  it("pushes what a scrape shows, from one reading, and flushes at the end", async () => {
+    const receiver = new FakeOtlp();
+    closing.push(() => receiver.close());
+    const url = await receiver.listen();
+    const fake = driver({ gpus: [h100({ processes: [] })] });
+    const running = await exporter(fake, [
+      "--ollama.host=none",
+      "--cache.duration=1h",
+      `--otlp.endpoint=${url}`,
+      "--otlp.protocol=http/json",
+      "--otlp.interval=1h",
+    ]);
+    const pull = await running.scrape();
+    const calls = fake.calls();
+    expect(await running.stop()).toMatchObject({ code: 0 });
+    const [push] = receiver.pushes;
+    const energy = push && metricsOf(push).find(({ name }) => name === "gpu.energy");
+    expect(energy?.sum?.dataPoints.map(({ asDouble }) => asDouble)).toEqual(
+      Object.values(samplesOf(pull, "gpu_energy_joules_total")),
+    );
+    expect(fake.calls().nvmlDeviceGetTotalEnergyConsumption).toBe(calls.nvmlDeviceGetTotalEnergyConsumption);
+  });
+
+  it("ends within three seconds with a hanging collector, which never delayed a scrape", async () => {
+    const receiver = new FakeOtlp();
+    closing.push(() => receiver.close());
+    receiver.answer = () => undefined;
+    const url = await receiver.listen();
+    const running = await exporter(undefined, [
+      "--ollama.host=none",
+      `--otlp.endpoint=${url}`,
+      "--otlp.interval=100ms",
+    ]);
+    await receiver.next();
+    const startedAt = performance.now();
+    await running.scrape();
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    const { code, ms } = await running.stop();
+    expect(code).toBe(0);
+    expect(ms).toBeLessThan(3_000);
   });
 });
