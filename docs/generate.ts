@@ -11,6 +11,7 @@ import {
   TRANSITION_METRICS,
 } from "../src/catalog/ollama.ts";
 import { PROCESS_METRICS } from "../src/catalog/process.ts";
+import { SEMCONV_METRICS } from "../src/catalog/semconv.ts";
 import { type MetricSpec, otelName, UNITS } from "../src/catalog/spec.ts";
 import { optionTable } from "../src/config/help.ts";
 
@@ -40,6 +41,10 @@ const SECTIONS: readonly Section[] = [
     ],
   },
   {
+    title: "Only with the hardware conventions",
+    groups: [{ labels: ["gpu", "uuid"], specs: SEMCONV_METRICS }],
+  },
+  {
     title: "The exporter itself",
     groups: [
       { labels: [], specs: [...STATE_METRICS, ...SNAPSHOT_METRICS] },
@@ -57,8 +62,10 @@ Generated from \`src/catalog/\` by \`npm run docs\`; names, labels and units are
 - \`server\` is \`host:port\` of the Ollama server, or the name given with \`--ollama.host=NAME=URL\`. \`model\` is the name that
   \`/api/ps\` or \`/api/tags\` gives.
 - Join on \`(job, instance, gpu)\` or \`(job, instance, server, model)\`.
-- The OpenTelemetry name is the one under which the family will be pushed; Prometheus' own translation of it gives the name
-  in the first column.
+- The OpenTelemetry name is the one under which the family is pushed (\`--otlp.naming=native\`); Prometheus' own translation of
+  it gives the name in the first column. With \`--otlp.naming=semconv\` the last column holds instead where it says
+  something: those have the attributes \`hw.id\` (the UUID), \`hw.type\`, \`hw.name\`, \`hw.vendor\`, \`hw.model\`,
+  \`hw.driver_version\` and, on a MIG instance, \`hw.parent\` in place of \`gpu\` and \`uuid\`, and those named beside them.
 - Beside these there are the runtime's usual \`process_*\` and \`nodejs_*\` families (\`--no-web.exporter-metrics\` leaves them out;
   prom-client's three gauges whose names end in \`_total\` are always left out, since OpenMetrics keeps that ending for counters).
 `;
@@ -68,7 +75,7 @@ const metricsPage = (): string =>
     INTRODUCTION,
     ...SECTIONS.map(
       ({ title, groups }) =>
-        `## ${title}\n| family | type | labels | meaning | source | OpenTelemetry |\n|---|---|---|---|---|---|\n${groups
+        `## ${title}\n| family | type | labels | meaning | source | OpenTelemetry | hardware conventions |\n|---|---|---|---|---|---|---|\n${groups
           .flatMap(({ labels, specs }) => specs.map((spec) => tableRow(spec, labels)))
           .join("\n")}\n`,
     ),
@@ -76,8 +83,19 @@ const metricsPage = (): string =>
 
 function tableRow(spec: Row, scope: readonly string[]): string {
   const labels = [...scope, ...(spec.labels ?? [])].map((label) => `\`${label}\``).join(", ");
-  const unit = UNITS[spec.unit].ucum;
-  return `| \`${spec.name}\` | ${spec.type} | ${labels} | ${spec.help} | ${spec.source} | \`${otelName(spec)}\` ${unit === "" ? "" : `\`${unit}\``} |`;
+  return `| \`${spec.name}\` | ${spec.type} | ${labels} | ${spec.help} | ${spec.source} | ${nameAndUnit(otelName(spec), UNITS[spec.unit].ucum)} | ${semconvCell(spec)} |`;
+}
+
+const nameAndUnit = (name: string, unit: string): string => `\`${name}\`${unit === "" ? "" : ` \`${unit}\``}`;
+
+/** Name, unit and the attributes as they follow from the labels. */
+function semconvCell({ semconv, labels = [] }: Row): string {
+  if (!semconv) return "";
+  const placeholders = Object.fromEntries(labels.map((label) => [label, `{${label}}`]));
+  const attributes = Object.entries(semconv.attributes?.(placeholders) ?? {}).map(
+    ([key, value]) => `\`${key}=${value}\``,
+  );
+  return [nameAndUnit(semconv.name, semconv.unit), ...attributes].join(" ");
 }
 
 function readme(): string {

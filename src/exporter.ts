@@ -41,7 +41,7 @@ export async function startExporter(config: Config, logger: Logger): Promise<Exp
     ),
     otel: new RenderedBodies(async (snapshot) => {
       const { renderOtel } = await import("./outputs/otel/scrape.ts"); // the SDK is loaded by who uses it
-      return renderOtel(snapshot, state(), { naming: config.otlp.naming, resource, now: () => systemClock.now() });
+      return renderOtel(snapshot, state(), { naming: config.otlp.naming, resource });
     }),
     telemetryPath: config.web.telemetryPath,
     maxRequests: config.web.maxRequests,
@@ -94,7 +94,6 @@ async function startOtlp({ naming, push }: OtlpConfig, dependencies: OtlpDepende
     {
       snapshot: ({ timeoutMs }) => cache.get(timeoutMs === undefined ? {} : { deadlineMs: timeoutMs }),
       state,
-      now: () => systemClock.now(),
     },
     { naming },
   );

@@ -43,6 +43,22 @@ describe("the command line", () => {
     expect(stderr.trim().split("\n")).toHaveLength(1);
   });
 
+  it("ends with 1 and one line when gRPC is asked for and its optional package is not there", () => {
+    const args = [
+      "--demo",
+      "--web.listen-address=127.0.0.1:0",
+      "--otlp.endpoint=http://127.0.0.1:1",
+      "--otlp.protocol=grpc",
+    ];
+    const hook = join(import.meta.dirname, "support/without-grpc.js");
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", hook, CLI, ...args], {
+      encoding: "utf8",
+    });
+    expect([status, stdout]).toEqual([1, ""]);
+    expect(stderr).toMatch(/^ollama-gpu-exporter: --otlp.protocol=grpc needs the optional package @opentelemetry.*\n$/);
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+  });
+
   it("prints the status of a machine with nothing, and ends with 0", () => {
     const { status, stdout } = run(
       "status",

@@ -2,7 +2,13 @@ import { afterAll, afterEach, describe, expect, it } from "@jest/globals";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ConfigError, NoSnapshotError, OllamaGPUMonitor, type OllamaGPUMonitorOptions } from "../src/index.ts";
+import {
+  ConfigError,
+  createMetricProducer,
+  NoSnapshotError,
+  OllamaGPUMonitor,
+  type OllamaGPUMonitorOptions,
+} from "../src/index.ts";
 
 const CLIENT = {
   calls: 0,
@@ -142,5 +148,28 @@ describe("OllamaGPUMonitor", () => {
     stop.abort();
     await using other = create();
     expect(await other.getGpuStatus()).toHaveLength(4);
+  });
+
+  it("gives its metrics to an application's own OpenTelemetry reader, from its cache", async () => {
+    const monitor = create({ cacheDuration: 60 });
+    const before = CLIENT.calls;
+    const producer = createMetricProducer(monitor);
+    const [first, second] = [await producer.collect(), await producer.collect()];
+    const names = first.resourceMetrics.scopeMetrics.flatMap(({ metrics }) =>
+      metrics.map(({ descriptor }) => descriptor.name),
+    );
+    expect(names).toEqual(expect.arrayContaining(["gpu.memory.used", "ollama.model.reported.vram"]));
+    expect([first.errors, second.errors]).toEqual([[], []]);
+    expect(CLIENT.calls - before).toBe(1);
+    // Prometheus refuses a push in which a series has another value at a time that it knows.
+    expect(second.resourceMetrics.scopeMetrics).toEqual(first.resourceMetrics.scopeMetrics);
+    const conventions = await createMetricProducer(monitor, { naming: "semconv" }).collect();
+    expect(JSON.stringify(conventions.resourceMetrics.scopeMetrics)).toContain("hw.gpu.memory.usage");
+  });
+
+  it("reports an error instead of metrics when there is no snapshot to be had", async () => {
+    const failing = createMetricProducer({ snapshot: () => Promise.reject(new Error("no")) });
+    const { errors, resourceMetrics } = await failing.collect();
+    expect([errors, resourceMetrics.scopeMetrics.flatMap(({ metrics }) => metrics)]).toEqual([[new Error("no")], []]);
   });
 });

@@ -6,7 +6,6 @@ import type { Gpu, Snapshot } from "../../src/snapshot.ts";
 
 const STARTED = Date.UTC(2026, 10, 24);
 const TAKEN = STARTED + 60_000;
-const NOW = TAKEN + 3_500;
 const STATE = { version: "0.1.0", revision: "", nodeVersion: "v24.0.0", httpRequests: [] };
 const board: Gpu = {
   gpu: "0",
@@ -48,8 +47,7 @@ function snapshotOf(gpus: readonly Gpu[], more: Partial<Snapshot> = {}): Snapsho
   };
 }
 
-const dataOf = (snapshot: Snapshot, naming: Naming): MetricData[] =>
-  metricDataOf(snapshot, STATE, { naming, nowMs: NOW });
+const dataOf = (snapshot: Snapshot, naming: Naming): MetricData[] => metricDataOf(snapshot, STATE, naming);
 
 function metric(data: readonly MetricData[], name: string): MetricData {
   const [found, another] = data.filter(({ descriptor }) => descriptor.name === name);
@@ -104,8 +102,8 @@ describe("native names", () => {
     expect(metric(back, "gpu.xid.errors").dataPoints[0]?.startTime).toEqual(seconds(STARTED - 5_000));
   });
 
-  it("give the exporter's own state the time of now", () => {
-    expect(metric(data, "ollama.gpu.exporter.build.info").dataPoints[0]?.endTime).toEqual(seconds(NOW));
+  it("give the exporter's own state the snapshot's time too", () => {
+    expect(metric(data, "ollama.gpu.exporter.build.info").dataPoints[0]?.endTime).toEqual(seconds(TAKEN));
   });
 
   it("hold more than 2,000 series of a family, none folded", () => {

@@ -56,7 +56,7 @@ describe("pushing over OTLP", () => {
       compression: "gzip",
       tls: {},
       resource: { "service.name": "x" },
-      producer: producerOf({ snapshot: () => Promise.resolve(snapshot()), state: () => build, now: () => Date.now() }),
+      producer: producerOf({ snapshot: () => Promise.resolve(snapshot()), state: () => build }),
       clock: systemClock,
       logger,
       ...options,

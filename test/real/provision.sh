@@ -133,6 +133,8 @@ install_otelcol() {
 dist: {module: local.test/otelcol, name: otelcol, version: $v, output_path: $WORK/out, build_tags: remove_all_sd}
 receivers:
   - gomod: $core/receiver/otlpreceiver v$v
+extensions:
+  - gomod: $contrib/extension/bearertokenauthextension v$v
 processors:
   - gomod: $core/processor/batchprocessor v$v
 exporters:

@@ -14,12 +14,12 @@ export interface JsonPoint {
   readonly attributes: readonly { readonly key: string; readonly value: { readonly stringValue?: string } }[];
   readonly startTimeUnixNano?: string;
   readonly timeUnixNano: string;
-  readonly asDouble: number | string;
+  readonly asDouble?: number | string;
 }
 
 export interface JsonMetric {
   readonly name: string;
-  readonly unit: string;
+  readonly unit?: string;
   readonly gauge?: { readonly dataPoints: readonly JsonPoint[] };
   readonly sum?: {
     readonly isMonotonic: boolean;

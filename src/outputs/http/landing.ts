@@ -2,6 +2,7 @@
 import type { Answer } from "./answer.ts";
 
 const LINKS: readonly (readonly [path: string, meaning: string])[] = [
+  ["/metrics/otel", "Metrics as the OpenTelemetry SDK writes them"],
   ["/api/v1/status", "The whole snapshot as JSON"],
   ["/api/ollama/status", "Status of the original OllamaGPUMonitor class as JSON"],
   ["/api/ollama/processes", "Loaded models as JSON"],

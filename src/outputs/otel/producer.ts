@@ -15,31 +15,26 @@ export interface ProducerOptions {
   readonly naming?: Naming;
 }
 
-/** Everything of one snapshot, with the exporter's own numbers as of now. */
-export function metricDataOf(
-  snapshot: Snapshot,
-  state: ExporterState,
-  { naming = "native", nowMs }: ProducerOptions & { readonly nowMs: number },
-): MetricData[] {
+/** Everything of one snapshot, and the exporter's own numbers, all at the time of the reading. */
+export function metricDataOf(snapshot: Snapshot, state: ExporterState, naming: Naming): MetricData[] {
   const { gpus, startedAtMs, takenAtMs } = snapshot;
-  const read = [...snapshotFamilies(snapshot), ...(naming === "semconv" ? semconvFamilies(snapshot) : [])];
-  const options = { naming, gpus, startedAtMs };
-  return [
-    ...toMetricData(read, { ...options, timeMs: takenAtMs }),
-    // Not part of the reading: under its time they would change although time stands still.
-    ...toMetricData(stateFamilies(state), { ...options, timeMs: Math.max(nowMs, takenAtMs) }),
-  ];
+  const conventions = naming === "semconv" ? semconvFamilies(snapshot) : [];
+  const families = [...snapshotFamilies(snapshot), ...conventions, ...stateFamilies(state)];
+  return toMetricData(families, { naming, gpus, startedAtMs, timeMs: takenAtMs });
 }
 
 /** What metrics are produced from. `snapshot` shares its cache with all other readers. */
 export interface ProducerSource {
   readonly snapshot: (options: { readonly timeoutMs?: number }) => Promise<Snapshot>;
   readonly state: () => ExporterState;
-  readonly now: () => number;
 }
 
-/** A producer that never rejects: what fails is in its `errors`, and the metrics are empty then. */
-export function producerOf(source: ProducerSource, options: ProducerOptions = {}): MetricProducer {
+/**
+ * A producer that never rejects: what fails is in its `errors`, and the metrics are empty then. A snapshot that is still
+ * fresh is told in the same words again: one series with two values at one time makes Prometheus refuse a push.
+ */
+export function producerOf(source: ProducerSource, { naming = "native" }: ProducerOptions = {}): MetricProducer {
+  const told = new WeakMap<Snapshot, MetricData[]>();
   const { version } = buildInfo();
   const resource = resourceFromAttributes({}); // a reader takes its own provider's
   const result = (metrics: MetricData[], errors: unknown[]) => ({
@@ -50,7 +45,9 @@ export function producerOf(source: ProducerSource, options: ProducerOptions = {}
     collect: async ({ timeoutMillis } = {}) => {
       try {
         const snapshot = await source.snapshot(timeoutMillis === undefined ? {} : { timeoutMs: timeoutMillis });
-        return result(metricDataOf(snapshot, source.state(), { ...options, nowMs: source.now() }), []);
+        const metrics = told.get(snapshot) ?? metricDataOf(snapshot, source.state(), naming);
+        told.set(snapshot, metrics);
+        return result(metrics, []);
       } catch (error) {
         return result([], [error]);
       }
@@ -81,7 +78,6 @@ export function createMetricProducer(
     {
       snapshot: () => monitor.snapshot(),
       state: () => ({ ...build, httpRequests: [] }),
-      now: () => Date.now(),
     },
     options,
   );

@@ -11,12 +11,11 @@ import { metricDataOf, SCOPE_NAME } from "./producer.ts";
 export interface OtelPageOptions {
   readonly naming: Naming;
   readonly resource: Labels;
-  readonly now: () => number;
 }
 
 /** The body in Prometheus' text format 0.0.4, as the SDK names things: no unit in a name, `target_info` for the resource. */
 export function renderOtel(snapshot: Snapshot, state: ExporterState, options: OtelPageOptions): string {
-  const metrics = metricDataOf(snapshot, state, { naming: options.naming, nowMs: options.now() });
+  const metrics = metricDataOf(snapshot, state, options.naming);
   const scope = { name: SCOPE_NAME, version: buildInfo().version };
   // No timestamps: the target's own would switch off Prometheus' staleness. No scope labels: there is one scope only.
   const serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
