@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the real components that the integration tests and checks run against.
 #
-#   provision.sh [--force] [TOOL|GROUP ...]     default group: core
+#   provision.sh [--force] [TOOL|GROUP ...]     default group: core; the suites want core and lint
 #   provision.sh --list                         what there is, and what is installed
 #
 # Everything goes to $TOOLS_DIR (default ~/.cache/ollama-gpu-exporter-tools): programs in bin/,

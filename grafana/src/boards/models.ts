@@ -1,0 +1,192 @@
+import type { BoardSpec } from "../panel.ts";
+import { increase, model, modelGpu, rate, server } from "../selectors.ts";
+
+const MODEL = "{{model}} on {{server}}";
+const KEY = "job, instance, server, model";
+
+export const models: BoardSpec = {
+  uid: "ollama-gpu-models",
+  title: "Ollama GPU / Models",
+  description: "Which model holds what on which GPU, how much of it spilled to the CPU, what was loaded when.",
+  variables: ["gpu", "server", "model"],
+  panels: [
+    {
+      kind: "stat",
+      title: "Servers down",
+      description: "Servers that do not answer.",
+      unit: "none",
+      queries: [{ expr: `count(${server("ollama_up")} == 0) or 0 * count(${server("ollama_up")})`, legend: "down" }],
+      thresholds: [{ value: 1, color: "red" }],
+      width: 4,
+    },
+    {
+      kind: "stat",
+      title: "Loaded",
+      description: "Models in memory.",
+      unit: "none",
+      queries: [{ expr: `sum(${model("ollama_model_loaded")})`, legend: "loaded" }],
+      width: 4,
+    },
+    {
+      kind: "stat",
+      title: "Loading",
+      description: "Runner processes that hold no model yet; only for servers on the exporter's host.",
+      unit: "none",
+      queries: [{ expr: `sum(${server("ollama_models_loading")})`, legend: "loading" }],
+      width: 4,
+    },
+    {
+      kind: "stat",
+      title: "Spilled to the CPU",
+      description: "Loaded models of which a part is not on a GPU.",
+      unit: "none",
+      queries: [
+        {
+          expr: `count(${model("ollama_model_gpu_ratio")} < 0.99) or 0 * count(${model("ollama_model_gpu_ratio")})`,
+          legend: "spilled",
+        },
+      ],
+      thresholds: [{ value: 1, color: "orange" }],
+      width: 4,
+    },
+    {
+      kind: "stat",
+      title: "Crashed runners",
+      description: "Models that Ollama lists although their process is gone.",
+      unit: "none",
+      queries: [
+        {
+          expr: `count(${model("ollama_model_runner_up")} == 0) or 0 * count(${model("ollama_model_runner_up")})`,
+          legend: "crashed",
+        },
+      ],
+      thresholds: [{ value: 1, color: "red" }],
+      width: 4,
+    },
+    {
+      kind: "stat",
+      title: "Loads",
+      description: "Models loaded in the shown time.",
+      unit: "none",
+      queries: [{ expr: `sum(${increase(model("ollama_model_loads_total"))})`, legend: "loads" }],
+      width: 4,
+    },
+    {
+      kind: "timeseries",
+      title: "VRAM per model and GPU, measured",
+      description:
+        "What the driver counts for the model's runner processes; absent where it cannot be measured, never guessed.",
+      unit: "bytes",
+      queries: [{ expr: modelGpu("ollama_model_vram_bytes"), legend: `${MODEL} GPU {{gpu}}` }],
+      stacked: true,
+    },
+    {
+      kind: "timeseries",
+      title: "Measured beside reported",
+      description: "The driver's bytes over all GPUs beside Ollama's own number, which leaves out the CUDA context.",
+      unit: "bytes",
+      queries: [
+        { expr: `sum by (${KEY}) (${model("ollama_model_vram_bytes")})`, legend: `${MODEL} measured` },
+        { expr: model("ollama_model_reported_vram_bytes"), legend: `${MODEL} reported` },
+      ],
+    },
+    {
+      kind: "bargauge",
+      title: "Share on the GPU",
+      description: "The PROCESSOR column of `ollama ps`: below 100 % the rest is computed on the CPU, slowly.",
+      unit: "percentunit",
+      queries: [{ expr: model("ollama_model_gpu_ratio"), legend: MODEL }],
+      max: 1,
+    },
+    {
+      kind: "timeseries",
+      title: "GPU utilisation per model",
+      description: "SM utilisation of the model's runners on each GPU.",
+      unit: "percentunit",
+      queries: [{ expr: modelGpu("ollama_model_gpu_utilization_ratio"), legend: `${MODEL} GPU {{gpu}}` }],
+      max: 1,
+    },
+    {
+      kind: "table",
+      title: "Models",
+      description: "Loaded models with their identity, context and the time until they are unloaded.",
+      unit: "none",
+      queries: [
+        { expr: `${model("ollama_model_info")} and on (${KEY}) ${model("ollama_model_loaded")} == 1`, legend: "" },
+        { expr: `sum by (${KEY}) (${model("ollama_model_size_bytes")})`, legend: "" },
+        { expr: `sum by (${KEY}) (${model("ollama_model_context_tokens")})`, legend: "" },
+        {
+          expr: `sum by (${KEY}) (${model("ollama_model_expires_timestamp_seconds")} < +Inf) - time()`,
+          legend: "",
+        },
+      ],
+      columns: [
+        { field: "instance", name: "Host" },
+        { field: "server", name: "Server" },
+        { field: "model", name: "Model" },
+        { field: "parameter_size", name: "Parameters" },
+        { field: "quantization", name: "Quantization" },
+        { field: "Value #B", name: "Size", unit: "bytes" },
+        { field: "Value #C", name: "Context, tokens", unit: "none" },
+        { field: "Value #D", name: "Unloaded in", unit: "s" },
+      ],
+      width: 24,
+    },
+    {
+      kind: "timeseries",
+      title: "Loads and unloads",
+      description: "Transitions per second; many of both mean that models push each other out.",
+      unit: "none",
+      queries: [
+        { expr: rate(model("ollama_model_loads_total")), legend: `${MODEL} loads` },
+        { expr: rate(model("ollama_model_unloads_total")), legend: `${MODEL} unloads` },
+      ],
+    },
+    {
+      kind: "timeseries",
+      title: "Time until unloaded",
+      description: "Countdown of the keep-alive; models that are never unloaded are not shown.",
+      unit: "s",
+      queries: [
+        { expr: `clamp_min(${model("ollama_model_expires_timestamp_seconds")} < +Inf, 0) - time()`, legend: MODEL },
+      ],
+    },
+    {
+      kind: "timeseries",
+      title: "Runner CPU",
+      description:
+        "CPU seconds per second of the model's processes: near the number of cores when the model is partly on the CPU.",
+      unit: "none",
+      queries: [{ expr: rate(model("ollama_model_runner_cpu_seconds_total")), legend: MODEL }],
+    },
+    {
+      kind: "timeseries",
+      title: "Runner memory",
+      description: "Resident memory of the model's processes.",
+      unit: "bytes",
+      queries: [{ expr: model("ollama_model_runner_resident_memory_bytes"), legend: MODEL }],
+    },
+    {
+      kind: "table",
+      title: "How each model was joined to processes",
+      description:
+        "pid = by the blob in the process's arguments, name, sole = the only one left, reported = Ollama's own number, none = nothing is claimed.",
+      unit: "none",
+      queries: [{ expr: model("ollama_model_attribution_info"), legend: "" }],
+      columns: [
+        { field: "instance", name: "Host" },
+        { field: "server", name: "Server" },
+        { field: "model", name: "Model" },
+        { field: "method", name: "Method" },
+      ],
+    },
+    {
+      kind: "statetimeline",
+      title: "Loaded models over time",
+      description: "When each model was in memory.",
+      unit: "none",
+      queries: [{ expr: `${model("ollama_model_loaded")} == 1`, legend: MODEL }],
+      words: { 1: "loaded" },
+    },
+  ],
+};
