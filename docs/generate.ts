@@ -11,6 +11,7 @@ import {
   TRANSITION_METRICS,
 } from "../src/catalog/ollama.ts";
 import { PROCESS_METRICS } from "../src/catalog/process.ts";
+import { RUNNER_ENDPOINT_METRICS } from "../src/catalog/runner.ts";
 import { SEMCONV_METRICS } from "../src/catalog/semconv.ts";
 import { type MetricSpec, otelName, UNITS } from "../src/catalog/spec.ts";
 import { optionTable } from "../src/config/help.ts";
@@ -35,7 +36,7 @@ const SECTIONS: readonly Section[] = [
     title: "Ollama",
     groups: [
       { labels: ["server"], specs: SERVER_METRICS },
-      { labels: ["server", "model"], specs: [...MODEL_METRICS, ...TRANSITION_METRICS] },
+      { labels: ["server", "model"], specs: [...MODEL_METRICS, ...RUNNER_ENDPOINT_METRICS, ...TRANSITION_METRICS] },
       { labels: [], specs: RUNNER_METRICS },
       { labels: ["gpu"], specs: ORPHAN_METRICS },
     ],

@@ -8,6 +8,7 @@ import { createOllamaClient } from "./sources/ollama/client.ts";
 import { OllamaSource, type OllamaClient } from "./sources/ollama/source.ts";
 import { createDemoSources } from "./sources/demo.ts";
 import { NvmlSource } from "./sources/nvml/source.ts";
+import { RunnerEndpointsSource } from "./sources/runner-endpoints/source.ts";
 import { ProcessesSource } from "./sources/processes/source.ts";
 
 export interface PipelineDependencies {
@@ -53,6 +54,9 @@ function createSources(config: Config, dependencies: PipelineDependencies): Coll
   return {
     ...(nvml && { nvml }),
     ollama: ollamaSources(config, dependencies),
+    ...(config.ollama.runnerMetrics && {
+      runnerEndpoints: new RunnerEndpointsSource({ procfs: config.procfs, clock }),
+    }),
     processes: new ProcessesSource({ procfs: config.procfs, timeoutMs: config.gpu.timeoutMs, clock, logger }),
   };
 }

@@ -184,6 +184,28 @@ export interface ServerIdentity {
   readonly local: boolean;
 }
 
+/**
+ * What a runner of Ollama 0.30 or later says over its own HTTP port (llama.cpp's server: GET /slots, GET /metrics). No text
+ * of a request is among it.
+ */
+export interface RunnerEndpoints {
+  /** Parallel slots, and those that work now. Absent when /slots does not answer sensibly. */
+  readonly slots?: number;
+  readonly slotsBusy?: number;
+  /** Tokens decoded so far by the requests running now. */
+  readonly activeTokens?: number;
+  /** True when /metrics answers, false when it is switched off; absent where that is unknown. */
+  readonly answersMetrics?: boolean;
+  /** The rest comes from /metrics and moves at the end of each request. */
+  readonly generatedTokens?: number;
+  readonly promptTokens?: number;
+  readonly promptTokensCached?: number;
+  readonly promptSeconds?: number;
+  readonly generationSeconds?: number;
+  readonly requestsProcessing?: number;
+  readonly requestsDeferred?: number;
+}
+
 /** A process that runs a model for Ollama. */
 export interface Runner {
   readonly pid: number;
@@ -196,6 +218,10 @@ export interface Runner {
   readonly modelName?: string;
   /** From argv; the runner's own HTTP port. */
   readonly port?: number;
+  /** It is llama.cpp's server (Ollama 0.30 and later), which answers /slots and /metrics there. */
+  readonly hasEndpoints?: true;
+  /** Absent when they were not read. */
+  readonly endpoints?: RunnerEndpoints;
   /** Its server is gone. */
   readonly orphaned: boolean;
   /** TCP ports on which the parent listens; absent when unreadable. */

@@ -20,7 +20,8 @@ const OWNERS: readonly (readonly [pattern: RegExp, owner: RegExp])[] = [
   [/^koffi$/, /^sources\/nvml\/library\.ts$/],
   [/^prom-client$/, /^outputs\/prometheus\/render\.ts$/],
   [/^@opentelemetry\//, /^outputs\/otel\//],
-  [/^(undici|ollama)$/, /^sources\/ollama\/client\.ts$/],
+  [/^ollama$/, /^sources\/ollama\/client\.ts$/],
+  [/^undici$/, /^sources\/(ollama\/client|runner-endpoints\/source)\.ts$/],
   [/^yaml$/, /^config\/file\.ts$/],
 ];
 

@@ -4,6 +4,7 @@ import { GPU_HEALTH_METRICS, OWNER_METRICS } from "./gpu-health.ts";
 import { GPU_METRICS } from "./gpu.ts";
 import { MODEL_METRICS, ORPHAN_METRICS, RUNNER_METRICS, SERVER_METRICS, TRANSITION_METRICS } from "./ollama.ts";
 import { PROCESS_METRICS } from "./process.ts";
+import { RUNNER_ENDPOINT_METRICS } from "./runner.ts";
 import type { MetricRow } from "./spec.ts";
 
 export const CATALOGUE: readonly MetricRow[] = [
@@ -13,6 +14,7 @@ export const CATALOGUE: readonly MetricRow[] = [
   ...PROCESS_METRICS,
   ...SERVER_METRICS,
   ...MODEL_METRICS,
+  ...RUNNER_ENDPOINT_METRICS,
   ...TRANSITION_METRICS,
   ...RUNNER_METRICS,
   ...ORPHAN_METRICS,

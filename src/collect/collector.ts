@@ -10,6 +10,8 @@ import type {
   OllamaReading,
   ProcessDetail,
   ProcessesReading,
+  Runner,
+  RunnerEndpoints,
   ServerIdentity,
   Snapshot,
 } from "../snapshot.ts";
@@ -27,6 +29,13 @@ export interface CollectorSources {
   readonly nvml?: Source<NvmlReading> & { readonly restarts?: number };
   readonly ollama: readonly { readonly identity: ServerIdentity; readonly source: Source<OllamaReading> }[];
   readonly processes: ProcessTable;
+  readonly runnerEndpoints?: RunnerEndpointReader;
+}
+
+/** Asks runners over their own ports; never fails. */
+export interface RunnerEndpointReader {
+  read(runners: readonly Runner[]): Promise<ReadonlyMap<number, RunnerEndpoints>>;
+  close(): Promise<void>;
 }
 
 export interface CollectorOptions {
@@ -81,17 +90,26 @@ export class Collector {
       ollama: ollama.map(({ identity, source }) => ({ identity, run: this.#run(source, signal) })),
       processes: this.#run(processes, signal),
     };
+    runs.endpoints = this.#readEndpoints(runs);
     const others = [runs.processes, ...runs.ollama.map(({ run }) => run)];
     const settled = [...(runs.nvml ? [runs.nvml] : []), ...others].map((entry) => entry.settled);
     return {
-      done: Promise.all(settled).then(() => this.#assemble(runs, "commit")),
+      done: Promise.all([...settled, runs.endpoints]).then(() => this.#assemble(runs, "commit")),
       partial: () => this.#assemble(runs, "peek"),
     };
   }
 
   async close(): Promise<void> {
-    const { nvml, ollama, processes } = this.#options.sources;
-    await Promise.all([nvml?.close(), processes.close(), ...ollama.map(({ source }) => source.close())]);
+    const { nvml, ollama, processes, runnerEndpoints } = this.#options.sources;
+    const sources = [nvml, processes, runnerEndpoints, ...ollama.map(({ source }) => source)];
+    await Promise.all(sources.flatMap((source) => source?.close() ?? []));
+  }
+
+  /** Follows the process table, beside everything else: a runner that hangs must not cost a scrape anything else. */
+  async #readEndpoints(runs: Runs): Promise<void> {
+    await runs.processes.settled;
+    const runners = valueOf(runs.processes)?.runners ?? [];
+    runs.endpointsByPid = await this.#options.sources.runnerEndpoints?.read(runners);
   }
 
   #run<T>(source: Source<T>, signal: AbortSignal): Run<T> & { readonly settled: Promise<void> } {
@@ -133,7 +151,7 @@ export class Collector {
       const reading = valueOf(run);
       return { identity, ...(reading && { reading }) };
     });
-    const processes = valueOf(runs.processes);
+    const processes = withEndpoints(valueOf(runs.processes), runs.endpointsByPid);
     const details = await this.#describe(nvml);
     const joined = attribute({
       ...(nvml && { nvml }),
@@ -225,6 +243,20 @@ interface Runs {
     readonly run: Run<OllamaReading> & { readonly settled: Promise<void> };
   }[];
   readonly processes: Run<ProcessesReading> & { readonly settled: Promise<void> };
+  endpoints?: Promise<void>;
+  endpointsByPid?: ReadonlyMap<number, RunnerEndpoints> | undefined;
+}
+
+function withEndpoints(
+  processes: ProcessesReading | undefined,
+  byPid: ReadonlyMap<number, RunnerEndpoints> | undefined,
+): ProcessesReading | undefined {
+  if (!processes || !byPid) return processes;
+  const runners = processes.runners.map((runner) => {
+    const endpoints = byPid.get(runner.pid);
+    return endpoints ? { ...runner, endpoints } : runner;
+  });
+  return { ...processes, runners };
 }
 
 function allRuns(runs: Runs): readonly Run<unknown>[] {

@@ -151,6 +151,7 @@ function assemble(read: ReadonlyMap<string, unknown>, servers: readonly ServerTa
       headers: (get("ollama.header") as readonly (Header | undefined)[]).filter((header) => header !== undefined),
       timeoutMs: get("ollama.timeout"),
       tagsIntervalMs: get("ollama.tags-interval"),
+      runnerMetrics: read.get("ollama.runner-metrics") === "auto",
     },
     gpu: {
       backend: get("gpu.backend"),

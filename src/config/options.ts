@@ -106,7 +106,7 @@ export const OPTIONS: readonly OptionRow[] = [
   {
     flag: "ollama.runner-metrics",
     default: "auto",
-    meaning: "auto or off; has no effect yet (a later release reads tokens and slots)",
+    meaning: "auto (slots and tokens of local runners of Ollama 0.30 and later, over their own port) or off",
     parse: oneOf("auto", "off"),
   },
   {
@@ -190,6 +190,7 @@ export interface Config {
     readonly headers: readonly Header[];
     readonly timeoutMs: number;
     readonly tagsIntervalMs: number;
+    readonly runnerMetrics: boolean;
   };
   readonly gpu: {
     readonly backend: "auto" | "nvml" | "demo" | "none";

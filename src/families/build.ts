@@ -10,6 +10,7 @@ import {
   TRANSITION_METRICS,
 } from "../catalog/ollama.ts";
 import { PROCESS_METRICS } from "../catalog/process.ts";
+import { RUNNER_ENDPOINT_METRICS } from "../catalog/runner.ts";
 import { SEMCONV_METRICS } from "../catalog/semconv.ts";
 import type { MetricFamily } from "../catalog/spec.ts";
 import type { Snapshot } from "../snapshot.ts";
@@ -48,6 +49,7 @@ export function snapshotFamilies(snapshot: Snapshot): readonly MetricFamily[] {
     }),
     ...familiesOf({ specs: SERVER_METRICS, entities: servers, labels: ({ server }) => ({ server }) }),
     ...familiesOf({ specs: MODEL_METRICS, entities: models, labels: model }),
+    ...familiesOf({ specs: RUNNER_ENDPOINT_METRICS, entities: models, labels: model }),
     ...familiesOf({ specs: TRANSITION_METRICS, entities: transitions, labels: model }),
     ...familiesOf({ specs: RUNNER_METRICS, entities: [snapshot], labels: none }),
     ...familiesOf({ specs: ORPHAN_METRICS, entities: owners, labels: ({ gpu }) => ({ gpu }) }),

@@ -11,6 +11,12 @@ const blobRunner = (port?: number, blobDigest = HEX) => ({
   model: { kind: "blob", blobDigest, ...(port !== undefined && { port }) },
 });
 
+/** llama.cpp's server, since 0.30. */
+const llamaServer = (port?: number, blobDigest = HEX) => {
+  const { role, model } = blobRunner(port, blobDigest);
+  return { role, model: { ...model, hasEndpoints: true } };
+};
+
 describe("classify", () => {
   it.each([
     ["v0.24.0/runner-llama", blobRunner(36167, "b25382a5c54ab5ec151042f75c464884f9ba35d47936c9bd752491c492f73154")],
@@ -21,11 +27,11 @@ describe("classify", () => {
     ["v0.24.0/server", { role: "server" }],
     [
       "v0.33.2/runner-llama-server-sha256-bbee37",
-      blobRunner(38605, "bbee37afd1a311d9a2c34a78e3ef8ab88eebcae0e16df0a8e7684a0c444140ef"),
+      llamaServer(38605, "bbee37afd1a311d9a2c34a78e3ef8ab88eebcae0e16df0a8e7684a0c444140ef"),
     ],
     [
       "v0.33.2/runner-llama-server-sha256-d4526a",
-      blobRunner(43689, "d4526a01dd1b2a1b715d35f1ea93caa6c1c94056fdd11632be1ccb1d8326b1be"),
+      llamaServer(43689, "d4526a01dd1b2a1b715d35f1ea93caa6c1c94056fdd11632be1ccb1d8326b1be"),
     ],
   ])("recognises the recording %s", (path, expected) => {
     expect(classify(recordedArguments(path))).toEqual(expected);
@@ -40,13 +46,18 @@ describe("classify", () => {
     [`/usr/bin/ollama runner --model=${BLOB} --port=4003`, 4003],
     [`/nix/store/x-ollama-0.24/bin/.ollama-wrapped runner --model ${BLOB} --port 4004`, 4004],
     [`/opt/ollama-linux-amd64 runner --model ${BLOB} --port 4005`, 4005],
-    [`/usr/lib/ollama/llama-server --model ${BLOB} --port 4006 --host 127.0.0.1 -ngl 33`, 4006],
-    [`llama-server --model ${BLOB} --port 4007 --no-webui --offline -c 4096`, 4007],
     [`/usr/bin/ollama runner --model /blobs/sha256:${HEX}`, undefined],
     [`/usr/bin/ollama runner --model ${BLOB} --port nonsense`, undefined],
     [`/usr/bin/ollama runner --model ${BLOB} --port 70000`, undefined],
   ])("reads the blob and the port of %s", (line, port) => {
     expect(classify(words(line))).toEqual(blobRunner(port));
+  });
+
+  it.each([
+    [`/usr/lib/ollama/llama-server --model ${BLOB} --port 4006 --host 127.0.0.1 -ngl 33`, 4006],
+    [`llama-server --model ${BLOB} --port 4007 --no-webui --offline -c 4096`, 4007],
+  ])("sees the endpoints of %s", (line, port) => {
+    expect(classify(words(line))).toEqual(llamaServer(port));
   });
 
   it.each(["--mlx-engine", "--image-engine", "--imagegen-engine"])("takes the model of %s as a name", (engine) => {
@@ -110,9 +121,9 @@ describe("classify", () => {
     const neverAsked = () => {
       throw new Error("asked");
     };
-    expect(classify(["llama-server", "--model", BLOB], inOllama)).toEqual(blobRunner());
+    expect(classify(["llama-server", "--model", BLOB], inOllama)).toEqual(llamaServer());
     expect(classify(["llama-server", "--model", BLOB], () => "/opt/llama-server")).toBeUndefined();
-    expect(classify(["/usr/lib/ollama/llama-server", "--model", BLOB], neverAsked)).toEqual(blobRunner());
+    expect(classify(["/usr/lib/ollama/llama-server", "--model", BLOB], neverAsked)).toEqual(llamaServer());
     expect(classify(["python3", "llama-server"], neverAsked)).toBeUndefined();
   });
 

@@ -2,7 +2,7 @@
 import { CLOCK_EVENT_REASONS } from "../../catalog/gpu-health.ts";
 import { CRITICAL_XIDS } from "../nvml/abi.ts";
 import { CLOCK_EVENT_FIELDS } from "../nvml/fields.ts";
-import type { ByName, Gpu, GpuProcess, LoadedModel, Runner } from "../../snapshot.ts";
+import type { ByName, Gpu, GpuProcess, LoadedModel, Runner, RunnerEndpoints } from "../../snapshot.ts";
 import { type Board, BOARDS, type DemoModel, FOREIGN, MIB, MODELS, SERVERS } from "./inventory.ts";
 
 /** Between 0 and 1, smooth, with its own period. */
@@ -222,6 +222,25 @@ export function loadedAt(model: DemoModel, nowMs: number): LoadedModel {
   };
 }
 
+/** Two slots of which one works two thirds of the time. */
+function endpointsAt(seconds: number): RunnerEndpoints {
+  const busy = seconds % 30 < 20;
+  const tokens = Math.floor(seconds * 42);
+  return {
+    slots: 2,
+    slotsBusy: busy ? 1 : 0,
+    activeTokens: busy ? Math.floor((seconds % 30) * 63) : 0,
+    answersMetrics: true,
+    generatedTokens: tokens,
+    promptTokens: Math.floor(tokens * 0.6),
+    promptTokensCached: Math.floor(tokens * 1.1),
+    promptSeconds: Math.floor(seconds) * 0.01,
+    generationSeconds: Math.floor(seconds) * 0.62,
+    requestsProcessing: busy ? 1 : 0,
+    requestsDeferred: 0,
+  };
+}
+
 /** The runner processes; their CPU time grows with the demo's age. */
 export function runnersAt(seconds: number, startedSeconds: number): readonly Runner[] {
   return MODELS.flatMap(({ pid, hex, server, cpuBytes = 0 }): Runner[] => {
@@ -234,6 +253,8 @@ export function runnersAt(seconds: number, startedSeconds: number): readonly Run
         kind: "blob",
         blobDigest: hex,
         port: 40_000 + (pid % 1000),
+        hasEndpoints: true,
+        endpoints: endpointsAt(seconds),
         orphaned: false,
         parentListenPorts: [parent.port],
         startTimeSeconds: startedSeconds - 3600,

@@ -11,7 +11,7 @@ export type OllamaRole =
   | { readonly role: "runner"; readonly model: RunnerModel };
 
 /** What a runner's command line says about its model. */
-export type RunnerModel = Pick<Runner, "kind" | "blobDigest" | "modelName" | "port">;
+export type RunnerModel = Pick<Runner, "kind" | "blobDigest" | "modelName" | "port" | "hasEndpoints">;
 
 interface Command {
   readonly program: string;
@@ -69,7 +69,11 @@ export function classify(
   };
   const generation = GENERATIONS.find(({ matches }) => matches(command));
   if (generation === undefined) return undefined;
-  return generation.role === "model" ? modelRole(command.arguments) : { role: generation.role };
+  if (generation.role !== "model") return { role: generation.role };
+  const found = modelRole(command.arguments);
+  return found.role === "runner" && generation.matches === isOllamasLlamaServer
+    ? { role: "runner", model: { ...found.model, hasEndpoints: true } }
+    : found;
 }
 
 /** Whether a runner's parent may be its server, however the server was started (renamed, through a wrapper). */

@@ -1,0 +1,128 @@
+/** Families of what a model's runners say over their own port (Ollama 0.30 and later). Labels of the scope: server, model. */
+import type { Model, Runner, RunnerEndpoints } from "../snapshot.ts";
+import type { MetricSpec, Reading } from "./spec.ts";
+
+const SLOTS = "runner's GET /slots";
+const METRICS = "runner's GET /metrics";
+
+/** The catalogue's section on tokens and slots. */
+export const RUNNER_ENDPOINT_METRICS: readonly MetricSpec<Model>[] = [
+  {
+    name: "ollama_model_slots",
+    type: "gauge",
+    unit: "none",
+    help: "Requests that the model's runners can work on at the same time.",
+    source: SLOTS,
+    read: (model) => sum(model, ({ slots }) => slots),
+  },
+  {
+    name: "ollama_model_slots_busy",
+    type: "gauge",
+    unit: "none",
+    help: "Requests that the model's runners work on now.",
+    source: SLOTS,
+    read: (model) => sum(model, ({ slotsBusy }) => slotsBusy),
+  },
+  {
+    name: "ollama_model_active_tokens",
+    type: "gauge",
+    unit: "tokens",
+    help: "Tokens decoded so far by the requests running now.",
+    source: `${SLOTS}: next_token n_decoded`,
+    read: (model) => sum(model, ({ activeTokens }) => activeTokens),
+  },
+  {
+    name: "ollama_model_generated_tokens_total",
+    type: "counter",
+    unit: "tokens",
+    help: "Tokens generated since the runner was started; moves at the end of each request.",
+    source: `${METRICS}: tokens_predicted_total`,
+    read: (model) => counted(model, ({ generatedTokens }) => generatedTokens),
+  },
+  {
+    name: "ollama_model_prompt_tokens_total",
+    type: "counter",
+    unit: "tokens",
+    labels: ["cached"],
+    help: "Prompt tokens since the runner was started, taken from its cache or not; moves at the end of each request.",
+    source: `${METRICS}: prompt_tokens_cached_total, prompt_tokens_total`,
+    read: (model) => [
+      ...labelled(
+        counted(model, ({ promptTokensCached }) => promptTokensCached),
+        "true",
+      ),
+      ...labelled(
+        counted(model, ({ promptTokens }) => promptTokens),
+        "false",
+      ),
+    ],
+  },
+  {
+    name: "ollama_model_prompt_seconds_total",
+    type: "counter",
+    unit: "seconds",
+    help: "Time spent on prompts since the runner was started.",
+    source: `${METRICS}: prompt_seconds_total`,
+    read: (model) => counted(model, ({ promptSeconds }) => promptSeconds),
+  },
+  {
+    name: "ollama_model_generation_seconds_total",
+    type: "counter",
+    unit: "seconds",
+    help: "Time spent on generating tokens since the runner was started.",
+    source: `${METRICS}: tokens_predicted_seconds_total`,
+    read: (model) => counted(model, ({ generationSeconds }) => generationSeconds),
+  },
+  {
+    name: "ollama_model_requests_processing",
+    type: "gauge",
+    unit: "none",
+    help: "Requests that the runners process now.",
+    source: `${METRICS}: requests_processing`,
+    read: (model) => sum(model, ({ requestsProcessing }) => requestsProcessing),
+  },
+  {
+    name: "ollama_model_requests_deferred",
+    type: "gauge",
+    unit: "none",
+    help: "Requests that wait in the runners; Ollama's own queue is not in it.",
+    source: `${METRICS}: requests_deferred`,
+    read: (model) => sum(model, ({ requestsDeferred }) => requestsDeferred),
+  },
+  {
+    name: "ollama_model_request_metrics",
+    type: "gauge",
+    unit: "none",
+    help: "1 when the runner's /metrics answers, 0 when the server was started without LLAMA_ARG_ENDPOINT_METRICS=1 in its environment.",
+    source: METRICS,
+    read: answersMetrics,
+  },
+];
+
+/** A sum with an unknown part is unknown. */
+function sum({ runners = [] }: Model, pick: (endpoints: RunnerEndpoints) => number | undefined): number | undefined {
+  const values = runners.map(({ endpoints }) => endpoints && pick(endpoints));
+  if (values.length === 0) return undefined;
+  return values.reduce((a, b) => (a === undefined || b === undefined ? undefined : a + b), 0);
+}
+
+/** Counts from the start of the youngest runner. */
+function counted(
+  model: Model,
+  pick: (endpoints: RunnerEndpoints) => number | undefined,
+): Exclude<Reading, number | boolean> {
+  const value = sum(model, pick);
+  if (value === undefined) return undefined;
+  const starts = (model.runners ?? []).map(({ startTimeSeconds }: Runner) => startTimeSeconds);
+  const known = starts.filter((start) => start !== undefined);
+  return [{ labels: {}, value, ...(known.length === starts.length && { startTimeSeconds: Math.max(...known) }) }];
+}
+
+function labelled(reading: Exclude<Reading, number | boolean>, cached: string) {
+  return (reading ?? []).map((sample) => ({ ...sample, labels: { cached } }));
+}
+
+function answersMetrics({ runners = [] }: Model): Reading {
+  const answers = runners.map(({ endpoints }) => endpoints?.answersMetrics);
+  return answers.length === 0 || answers.includes(undefined) ? undefined : !answers.includes(false);
+}
