@@ -1,7 +1,7 @@
 /** Writes docs/metrics.md and the README's configuration table from the sources; with --check says what is stale. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { COLLECTOR_METRICS, SNAPSHOT_METRICS, STATE_METRICS } from "../src/catalog/exporter.ts";
-import { GPU_HEALTH_METRICS, OWNER_METRICS } from "../src/catalog/gpu-health.ts";
+import { ENERGY_METRICS, GPU_HEALTH_METRICS, OWNER_METRICS } from "../src/catalog/gpu-health.ts";
 import { GPU_METRICS } from "../src/catalog/gpu.ts";
 import {
   MODEL_METRICS,
@@ -11,7 +11,7 @@ import {
   TRANSITION_METRICS,
 } from "../src/catalog/ollama.ts";
 import { PROCESS_METRICS } from "../src/catalog/process.ts";
-import { RUNNER_ENDPOINT_METRICS } from "../src/catalog/runner.ts";
+import { MODEL_ENERGY_METRICS, RUNNER_ENDPOINT_METRICS } from "../src/catalog/runner.ts";
 import { SEMCONV_METRICS } from "../src/catalog/semconv.ts";
 import { type MetricSpec, otelName, UNITS } from "../src/catalog/spec.ts";
 import { optionTable } from "../src/config/help.ts";
@@ -29,14 +29,19 @@ interface Section {
 const SECTIONS: readonly Section[] = [
   {
     title: "GPU devices",
-    groups: [{ labels: ["gpu", "uuid"], specs: [...GPU_METRICS, ...OWNER_METRICS, ...GPU_HEALTH_METRICS] }],
+    groups: [
+      { labels: ["gpu", "uuid"], specs: [...GPU_METRICS, ...OWNER_METRICS, ...GPU_HEALTH_METRICS, ...ENERGY_METRICS] },
+    ],
   },
   { title: "GPU processes", groups: [{ labels: ["gpu", "pid", "process"], specs: PROCESS_METRICS }] },
   {
     title: "Ollama",
     groups: [
       { labels: ["server"], specs: SERVER_METRICS },
-      { labels: ["server", "model"], specs: [...MODEL_METRICS, ...RUNNER_ENDPOINT_METRICS, ...TRANSITION_METRICS] },
+      {
+        labels: ["server", "model"],
+        specs: [...MODEL_METRICS, ...RUNNER_ENDPOINT_METRICS, ...MODEL_ENERGY_METRICS, ...TRANSITION_METRICS],
+      },
       { labels: [], specs: RUNNER_METRICS },
       { labels: ["gpu"], specs: ORPHAN_METRICS },
     ],

@@ -61,9 +61,22 @@ function createSources(config: Config, dependencies: PipelineDependencies): Coll
   };
 }
 
-function nvmlSource({ gpu, retry }: Config, mode: "auto" | "nvml", { clock, logger }: PipelineDependencies) {
+function nvmlSource(
+  { gpu, energyIntervalMs, retry }: Config,
+  mode: "auto" | "nvml",
+  { clock, logger }: PipelineDependencies,
+) {
   const { nvmlLibrary: library, timeoutMs, include } = gpu;
-  return new NvmlSource({ library, mode, timeoutMs, retry, clock, logger, ...(include && { include }) });
+  return new NvmlSource({
+    library,
+    mode,
+    timeoutMs,
+    energyIntervalMs,
+    retry,
+    clock,
+    logger,
+    ...(include && { include }),
+  });
 }
 
 function ollamaSources({ ollama, retry }: Config, dependencies: PipelineDependencies): CollectorSources["ollama"] {

@@ -119,6 +119,41 @@ export interface NvmlCallError {
   readonly count: number;
 }
 
+/** Energy and work of one board at one moment. */
+export interface EnergySample {
+  readonly uuid: string;
+  /** Of a clock that never steps back and outlives the worker. */
+  readonly atSeconds: number;
+  /** Of the board's counter, since the driver was loaded; absent on boards without one. */
+  readonly energyJoules?: number;
+  /** Only where there is no counter. */
+  readonly powerWatts?: number;
+  /** Work since the last sample: PID and the sum of its SM utilisation samples; empty = idle, absent = not supported. */
+  readonly busy?: readonly (readonly [pid: number, weight: number])[];
+}
+
+/** Energy of one board since the exporter started, by whom it was used. The three parts sum to the counter's growth. */
+export interface GpuEnergy {
+  readonly gpu: string;
+  readonly uuid: string;
+  readonly ollamaJoules: number;
+  readonly otherJoules: number;
+  readonly idleJoules: number;
+  /** Lowest power seen while no process was active; absent until then, and nothing counts as idle beside work. */
+  readonly idleFloorWatts?: number;
+  /** Where the energy comes from: the board's counter, or its power integrated over time. */
+  readonly source: "counter" | "power";
+}
+
+/** Active energy of a model's runners on one GPU. */
+export interface ModelEnergy {
+  readonly gpu: string;
+  /** Since the exporter started. */
+  readonly joules: number;
+  /** Mean over the time since the last reading; absent before the second one. */
+  readonly watts?: number;
+}
+
 /** One reading of the driver. */
 export interface NvmlReading {
   /** Boards in index order, each followed by its MIG instances; filtered by --gpu.include. */
@@ -126,6 +161,8 @@ export interface NvmlReading {
   /** Physical boards in the machine, the excluded ones too. */
   readonly boardCount: number;
   readonly callErrors: readonly NvmlCallError[];
+  /** Since the last reading; of each board in order of time. */
+  readonly energySamples?: readonly EnergySample[];
 }
 
 /** What /api/ps says about a loaded model (api/types.go: ProcessModelResponse). */
@@ -268,6 +305,8 @@ export interface Model {
   readonly runners?: readonly Runner[];
   /** Server on this host only. */
   readonly runnerUp?: number;
+  /** By GPU; installed models too, once they have used some. */
+  readonly energy?: readonly ModelEnergy[];
 }
 
 export interface ModelVram {
@@ -340,6 +379,7 @@ export interface Snapshot {
   readonly takenAtMs: number;
   readonly gpus: readonly Gpu[];
   readonly owners: readonly GpuOwners[];
+  readonly energy: readonly GpuEnergy[];
   readonly processes: readonly GpuProcessEntry[];
   readonly servers: readonly OllamaServer[];
   readonly models: readonly Model[];

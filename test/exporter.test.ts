@@ -249,4 +249,45 @@ describe("the exporter as a process", () => {
     expect(code).toBe(0);
     expect(ms).toBeLessThan(3_000);
   });
+
+  it("attributes energy between two scrapes, also over a worker that was killed; the parts sum to the counter", async () => {
+    const table = processes();
+    const [, , [, argv]] = RUNNERS as [unknown, unknown, readonly [string, readonly string[]]];
+    const { pid } = await table.startRunner({ argv, parent: await table.startServer() });
+    const { address } = await ollama([{ name: "m:latest", blob: HEX, loaded }]);
+    const gpu = (energy: number, busy: boolean) => ({
+      ...h100({ processes: [{ pid, kind: "compute" as const, memory: 1e9 }] }),
+      uuid: "GPU-e",
+      energy,
+      samples: busy
+        ? [
+            { pid, sm: 60 },
+            { pid: 77, sm: 20 },
+          ]
+        : [],
+    });
+    const fake = driver({ gpus: [gpu(1_000_000, true)] });
+    const running = await exporter(fake, [`--ollama.host=${address}`, "--energy.interval=20ms", "--gpu.timeout=1s"]);
+    const owner = (name: string) => `{gpu="0",uuid="GPU-e",owner="${name}"}`;
+    const label = `{server="${address}",model="m:latest",gpu="0"}`;
+    const first = await running.scrape();
+    expect(samplesOf(first, "ollama_model_energy_joules_total")).toEqual({ [label]: 0 });
+    const base = (samplesOf(first, "gpu_energy_joules_total")['{gpu="0",uuid="GPU-e"}'] ?? NaN);
+    expect(base).toBe(1_000);
+    fake.update({ gpus: [gpu(1_800_000, true)] });
+    const busy = await running.scrape();
+    expect(samplesOf(busy, "gpu_attributed_energy_joules_total")).toEqual({
+      [owner("ollama")]: 600,
+      [owner("other")]: 200,
+      [owner("idle")]: 0,
+    });
+    expect(samplesOf(busy, "ollama_model_energy_joules_total")).toEqual({ [label]: 600 });
+    expect(samplesOf(busy, "ollama_model_power_watts")[label]).toBeGreaterThan(0);
+    fake.update({ calls: { nvmlDeviceGetName: { crash: true }, nvmlDeviceGetUtilizationRates: { crash: true } } });
+    let text = await running.scrape();
+    fake.update({ calls: {}, gpus: [gpu(2_800_000, true)] });
+    while (!text.includes("gpu_up{")) text = await running.scrape();
+    const parts = Object.values(samplesOf(text, "gpu_attributed_energy_joules_total"));
+    expect(parts.reduce((a, b) => a + b)).toBeCloseTo(1_800, 6);
+  });
 });

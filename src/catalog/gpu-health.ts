@@ -1,5 +1,5 @@
 /** Families of a GPU board or MIG instance: clocks, fans, links, errors, modes, processes. Labels of the scope: gpu, uuid. */
-import type { Gpu, GpuOwners } from "../snapshot.ts";
+import type { Gpu, GpuEnergy, GpuOwners } from "../snapshot.ts";
 import { byLabel, type MetricSpec, type Reading, type Sample } from "./spec.ts";
 
 /** Bits of the clocks event reasons mask, from 0x1. */
@@ -324,5 +324,20 @@ export const OWNER_METRICS: readonly MetricSpec<GpuOwners>[] = [
         other: otherBytes,
         ...(unattributedBytes !== undefined && { unattributed: unattributedBytes }),
       }),
+  },
+];
+
+/** Read from a board's energy; labels gpu, uuid. */
+export const ENERGY_METRICS: readonly MetricSpec<GpuEnergy>[] = [
+  {
+    name: "gpu_attributed_energy_joules_total",
+    type: "counter",
+    unit: "joules",
+    labels: ["owner"],
+    help: "Energy since the exporter started by owner: ollama's and other processes' work, and idle; the three sum to the board's growth.",
+    source: "energy counter, else power, shared by ProcessUtilization",
+    since: "exporter",
+    read: ({ ollamaJoules, otherJoules, idleJoules }) =>
+      byLabel("owner", { ollama: ollamaJoules, other: otherJoules, idle: idleJoules }),
   },
 ];

@@ -99,6 +99,30 @@ export const RUNNER_ENDPOINT_METRICS: readonly MetricSpec<Model>[] = [
   },
 ];
 
+/** What the model's runners used above the boards' idle power. */
+export const MODEL_ENERGY_METRICS: readonly MetricSpec<Model>[] = [
+  {
+    name: "ollama_model_power_watts",
+    type: "gauge",
+    unit: "watts",
+    labels: ["gpu"],
+    help: "Mean power of the model's work on this GPU since the last reading, above the idle floor; process utilisation is a proxy for it.",
+    source: "energy counter, ProcessUtilization",
+    read: ({ energy }) =>
+      energy?.flatMap(({ gpu, watts }) => (watts === undefined ? [] : [{ labels: { gpu }, value: watts }])),
+  },
+  {
+    name: "ollama_model_energy_joules_total",
+    type: "counter",
+    unit: "joules",
+    labels: ["gpu"],
+    help: "Energy of the model's work on this GPU since the exporter started, above the idle floor.",
+    source: "energy counter, ProcessUtilization",
+    since: "exporter",
+    read: ({ energy }) => energy?.map(({ gpu, joules }) => ({ labels: { gpu }, value: joules })),
+  },
+];
+
 /** A sum with an unknown part is unknown. */
 function sum({ runners = [] }: Model, pick: (endpoints: RunnerEndpoints) => number | undefined): number | undefined {
   const values = runners.map(({ endpoints }) => endpoints && pick(endpoints));

@@ -5,6 +5,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../logger.ts";
 import type {
   CollectorHealth,
+  Model,
   NvmlCallError,
   NvmlReading,
   OllamaReading,
@@ -17,6 +18,7 @@ import type {
 } from "../snapshot.ts";
 import { messageOf } from "../errors.ts";
 import { failed, type Source, type SourceResult } from "../sources/source.ts";
+import { EnergyLedger, type ProcessOwners } from "./energy.ts";
 import { advance, emptyHistory, type History, transitionsOf } from "./history.ts";
 
 /** Reads the process table, and afterwards tells more about the PIDs that the driver named. */
@@ -74,6 +76,7 @@ export class Collector {
   readonly #callErrors = new Map<string, NvmlCallError>();
   readonly #joinedServers = new Set<string>();
   readonly #dropped = { models: 0, processes: 0 };
+  readonly #energy = new EnergyLedger();
   #history: History = emptyHistory;
   #droppingProcesses = false;
 
@@ -163,6 +166,7 @@ export class Collector {
     });
     const history = advance(this.#history, joined.servers, joined.models);
     if (mode === "commit") {
+      if (nvml) this.#energy.add(nvml.energySamples ?? [], ownersOf(joined.models, processes));
       this.#history = history;
       this.#accumulate(nvml?.callErrors ?? [], servers, joined);
     }
@@ -171,9 +175,13 @@ export class Collector {
       takenAtMs: clock.now(),
       gpus: nvml?.gpus ?? [],
       owners: joined.owners,
+      energy: (nvml?.gpus ?? []).flatMap(({ gpu, uuid, up }) => {
+        const energy = up ? this.#energy.ofBoard(uuid) : undefined;
+        return energy ? [{ gpu, uuid, ...energy }] : [];
+      }),
       processes: joined.processes,
       servers: joined.servers,
-      models: joined.models,
+      models: nvml ? joined.models.map((model) => this.#withEnergy(model, nvml)) : joined.models,
       transitions: transitionsOf(history, joined.servers),
       ...(joined.orphanedRunners !== undefined && { orphanedRunners: joined.orphanedRunners }),
       collectors: allRuns(runs).flatMap((run) => this.#healthRow(run)),
@@ -181,6 +189,16 @@ export class Collector {
       nvmlCallErrors: [...this.#callErrors.values()],
       dropped: { ...this.#dropped },
     };
+  }
+
+  #withEnergy(model: Model, { gpus }: NvmlReading): Model {
+    const key = modelKey(model);
+    const energy = gpus.flatMap(({ gpu, uuid, up }) => {
+      const runsThere = model.runners !== undefined && (model.vram?.some((entry) => entry.uuid === uuid) ?? false);
+      const used = up ? this.#energy.ofModel(key, uuid, runsThere) : undefined;
+      return used ? [{ gpu, ...used }] : [];
+    });
+    return energy.length === 0 ? model : { ...model, energy };
   }
 
   async #describe(nvml: NvmlReading | undefined): Promise<ReadonlyMap<number, ProcessDetail>> {
@@ -234,6 +252,13 @@ export class Collector {
   #secondsSince(startedAt: number): number {
     return (this.#options.clock.monotonic() - startedAt) / 1000;
   }
+}
+
+const modelKey = ({ server, name }: Model): string => `${server}\n${name}`;
+
+function ownersOf(models: readonly Model[], processes: ProcessesReading | undefined): ProcessOwners {
+  const pairs = models.flatMap((model) => (model.runners ?? []).map(({ pid }) => [pid, modelKey(model)] as const));
+  return { ollamaPids: processes?.ollamaPids ?? new Set(), models: new Map(pairs) };
 }
 
 interface Runs {

@@ -164,6 +164,7 @@ function assemble(read: ReadonlyMap<string, unknown>, servers: readonly ServerTa
     refreshIntervalMs: get("refresh.interval"),
     retry: { attempts: get("retry.attempts"), delayMs: get("retry.delay") },
     procfs: get("path.procfs"),
+    energyIntervalMs: get("energy.interval"),
     otlp,
     log: { level: get("log.level"), format: get("log.format") },
     demo: get("demo"),

@@ -112,7 +112,7 @@ export const OPTIONS: readonly OptionRow[] = [
   {
     flag: "energy.interval",
     default: "1s",
-    meaning: "energy sampling, 0 = off; has no effect yet (a later release)",
+    meaning: "between two samples of energy and process utilisation, from which energy per model comes; 0 = off",
     parse: duration(),
   },
   {
@@ -203,6 +203,8 @@ export interface Config {
   readonly refreshIntervalMs: number;
   readonly retry: { readonly attempts: number; readonly delayMs: number };
   readonly procfs: string;
+  /** 0 = off. */
+  readonly energyIntervalMs: number;
   readonly otlp: OtlpConfig;
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
   readonly demo: boolean;

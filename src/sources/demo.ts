@@ -1,6 +1,14 @@
 /** --demo: synthetic hardware and models behind the same interface as the real ones; deterministic for a given clock. */
 import type { Clock } from "../lib/clock.ts";
-import type { NvmlReading, OllamaReading, ProcessDetail, ProcessesReading, ServerIdentity } from "../snapshot.ts";
+import type {
+  EnergySample,
+  Gpu,
+  NvmlReading,
+  OllamaReading,
+  ProcessDetail,
+  ProcessesReading,
+  ServerIdentity,
+} from "../snapshot.ts";
 import { FOREIGN, MODELS, SERVERS } from "./demo/inventory.ts";
 import { BOARD_COUNT, gpusAt, loadedAt, runnersAt } from "./demo/machine.ts";
 import type { Source, SourceResult } from "./source.ts";
@@ -21,11 +29,15 @@ export function createDemoSources({ clock }: { readonly clock: Clock }): DemoSou
   const startedAtMs = clock.now();
   const age = () => Math.max(0, clock.now() - startedAtMs) / 1000;
   return {
-    nvml: sourceOf("nvml", "local", () => ({
-      gpus: gpusAt(age(), clock.now() / 1000),
-      boardCount: BOARD_COUNT,
-      callErrors: [],
-    })),
+    nvml: sourceOf("nvml", "local", () => {
+      const gpus = gpusAt(age(), clock.now() / 1000);
+      return {
+        gpus,
+        boardCount: BOARD_COUNT,
+        callErrors: [],
+        energySamples: gpus.flatMap((gpu) => energySample(gpu, clock.monotonic() / 1000)),
+      };
+    }),
     ollama: SERVERS.map(({ server, port }) => ({
       identity: { server, host: "127.0.0.1", port, local: true },
       source: sourceOf("ollama", server, () => ollamaReading(server, clock.now(), startedAtMs)),
@@ -62,6 +74,19 @@ function ollamaReading(server: string, nowMs: number, startedAtMs: number): Olla
     installedCount: installed.length,
     dropped: 0,
   };
+}
+
+/** One per reading: the demo has no worker that samples in between. */
+function energySample(
+  { uuid, energyJoules, processes, parentUuid, migModeEnabled }: Gpu,
+  atSeconds: number,
+): readonly EnergySample[] {
+  if (energyJoules === undefined || parentUuid !== undefined) return [];
+  const busy =
+    migModeEnabled === 1
+      ? undefined
+      : processes?.map(({ pid, smUtilizationRatio = 0 }) => [pid, smUtilizationRatio] as const);
+  return [{ uuid, atSeconds, energyJoules, ...(busy && { busy }) }];
 }
 
 function describe(pid: number): ProcessDetail {

@@ -10,6 +10,7 @@ const snapshot = (takenAtMs: number): Snapshot => ({
   takenAtMs,
   gpus: [],
   owners: [],
+  energy: [],
   processes: [],
   servers: [],
   models: [],

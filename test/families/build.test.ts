@@ -26,6 +26,8 @@ async function demoSnapshot(): Promise<Snapshot> {
     clock,
     logger: silentLogger,
   });
+  await collector.start(new AbortController().signal).done;
+  await clock.advance(15_000); // a second reading, for what is between two
   return collector.start(new AbortController().signal).done;
 }
 
@@ -50,6 +52,7 @@ ollama_model_runner_resident_memory_bytes ollama_model_runner_cpu_seconds_total 
 ollama_model_slots ollama_model_slots_busy ollama_model_active_tokens ollama_model_generated_tokens_total
 ollama_model_prompt_tokens_total ollama_model_prompt_seconds_total ollama_model_generation_seconds_total
 ollama_model_requests_processing ollama_model_requests_deferred ollama_model_request_metrics
+gpu_attributed_energy_joules_total ollama_model_power_watts ollama_model_energy_joules_total
 ollama_gpu_exporter_build_info ollama_gpu_exporter_collector_success ollama_gpu_exporter_collector_duration_seconds
 ollama_gpu_exporter_collector_last_success_timestamp_seconds ollama_gpu_exporter_collections_total ollama_gpu_exporter_snapshot_timestamp_seconds
 ollama_gpu_exporter_nvml_restarts_total ollama_gpu_exporter_nvml_call_errors_total ollama_gpu_exporter_dropped_total
@@ -101,6 +104,7 @@ describe("the families of a snapshot", () => {
     const lost: Snapshot = {
       ...snapshot,
       owners: [],
+      energy: [],
       processes: [],
       gpus: [{ gpu: "0", index: 0, uuid: "GPU-0", up: false, vendor: "nvidia" }],
     };

@@ -35,6 +35,7 @@ function snapshotOf(gpus: readonly Gpu[], more: Partial<Snapshot> = {}): Snapsho
     takenAtMs: TAKEN,
     gpus,
     owners: [],
+    energy: [],
     processes: [],
     servers: [],
     models: [],

@@ -29,6 +29,7 @@ describe("pushing over OTLP", () => {
     takenAtMs: Date.now(),
     gpus: [],
     owners: [],
+    energy: [],
     processes: [],
     servers: [],
     models: [{ server: "s", name: "m", loaded: { name: "m", expiresAtMs: Infinity } }],

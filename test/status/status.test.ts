@@ -27,6 +27,7 @@ const SNAPSHOT: Snapshot = {
     { gpu: "1", index: 1, uuid: "GPU-1", up: false, vendor: "nvidia" },
   ],
   owners: [],
+  energy: [],
   processes: [],
   servers: [],
   models: [

@@ -9,6 +9,7 @@ const source = new NvmlSource({
   library,
   mode: "nvml",
   timeoutMs: 800,
+  energyIntervalMs: 0,
   retry: { attempts: 1, delayMs: 1 },
   clock: systemClock,
   logger: silentLogger,

@@ -79,6 +79,25 @@ export function readUtilization(
   return new Map([...pids].map((pid) => [pid, (newest.get(pid)?.sm ?? 0) / 100]));
 }
 
+/**
+ * How much each PID kept the multiprocessors busy since the last call of this function for the device: the sum of its samples, to be
+ * compared with those of others; empty when idle, undefined when the device does not support it.
+ */
+export function readBusyShares(
+  device: Device,
+  wallUs: number,
+): readonly (readonly [pid: number, weight: number])[] | undefined {
+  const { memory } = device;
+  if (memory.lastSampleUs > wallUs + 60_000_000) memory.lastSampleUs = 0; // the wall clock stepped back
+  const samples = readSamples(device, memory.lastSampleUs);
+  if (!samples) return undefined;
+  const fresh = samples.filter(({ at, sm }) => sm > 0 && sm <= 100 && at > memory.lastSampleUs);
+  memory.lastSampleUs = Math.max(memory.lastSampleUs, ...samples.filter(({ sm }) => sm <= 100).map(({ at }) => at));
+  const weights = new Map<number, number>();
+  for (const { pid, sm } of fresh) weights.set(pid, (weights.get(pid) ?? 0) + sm);
+  return [...weights];
+}
+
 /** Newest ABI first; v3 entries are 32 bytes long in the drivers 535.43 to 535.98. */
 function versionsOf(library: NvmlLibrary): readonly (readonly [suffix: string, stride: number])[] {
   const longEntries =

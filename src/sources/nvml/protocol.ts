@@ -5,6 +5,8 @@ export interface ReadRequest {
   readonly id: number;
   readonly library: string;
   readonly include?: readonly string[];
+  /** Between two energy samples; 0 = none. */
+  readonly energyIntervalMs: number;
 }
 
 export type WorkerReply = { readonly id: number } & (

@@ -1,8 +1,9 @@
 /** One initialised driver library: every board and MIG instance in one synchronous reading. */
-import type { Gpu, NvmlCallError } from "../../snapshot.ts";
+import type { EnergySample, Gpu, NvmlCallError } from "../../snapshot.ts";
 import { RC, returnName, TEXT_LENGTH } from "./abi.ts";
 import { CallErrors, Device, type DeviceContext, type DeviceMemory, newDeviceMemory, textAt } from "./device.ts";
 import { NvmlFault } from "./faults.ts";
+import { EnergySampler } from "./energy-sampler.ts";
 import type { NvmlLibrary } from "./library.ts";
 import { countsOf, processesOf, readProcessLists, readUtilization, without } from "./process-lists.ts";
 import { readBoard, readIdentity, readMemory, type Values } from "./readings.ts";
@@ -16,6 +17,15 @@ export interface WorkerReading {
   /** UUIDs of the boards that report XID events. */
   readonly xidUuids: readonly string[];
   readonly xidEvents: readonly XidEvent[];
+  /** Since the last reading. */
+  readonly energySamples: readonly EnergySample[];
+}
+
+export interface SessionOptions {
+  /** Indices, MIG labels or UUIDs; default all. */
+  readonly include?: readonly string[];
+  /** Samples energy between readings too; false = not at all. */
+  readonly samplesEnergy: boolean;
 }
 
 const VENDOR = "nvidia";
@@ -27,12 +37,19 @@ export class NvmlSession {
   /** Last known identity of the board at an index. */
   readonly #known = new Map<number, Gpu>();
   #driver: Pick<Gpu, "driverVersion" | "cudaVersion"> | undefined;
+  readonly #energy: EnergySampler | undefined;
   #xids: XidWatcher;
 
-  constructor(library: NvmlLibrary, include: readonly string[] | undefined) {
+  constructor(library: NvmlLibrary, { include, samplesEnergy }: SessionOptions) {
     this.#include = include && new Set(include);
     this.#context = { library, errors: new CallErrors(), now: () => performance.now() };
     this.#xids = new XidWatcher(this.#context);
+    this.#energy = samplesEnergy ? new EnergySampler(this.#context) : undefined;
+  }
+
+  /** Between two readings. Never throws: what is wrong with the driver shows in the next reading. */
+  sampleEnergy(): void {
+    this.#energy?.sampleAll();
   }
 
   /** Reads everything. Throws NvmlFault when the driver as a whole cannot be read; the next call starts anew. */
@@ -67,6 +84,7 @@ export class NvmlSession {
     this.#context.library.call("nvmlShutdown", "");
     this.#driver = undefined;
     this.#memories.clear();
+    this.#energy?.forget();
     this.#xids = new XidWatcher(this.#context);
   }
 
@@ -84,6 +102,7 @@ export class NvmlSession {
       xidUuids,
       xidEvents: this.#xids.take(),
       callErrors: this.#context.errors.take(),
+      energySamples: this.#energy?.take() ?? [],
     };
   }
 
@@ -130,6 +149,7 @@ export class NvmlSession {
       ...this.#readProcesses(board, elsewhere),
     };
     if (this.#xids.watch(board, uuid)) xidUuids.push(uuid);
+    this.#energy?.watch(uuid, handle, gpu.energyJoules);
     return [gpu, ...kept];
   }
 

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import type { Clock } from "../../lib/clock.ts";
 import type { Logger } from "../../logger.ts";
-import type { Gpu, NvmlCallError, NvmlReading } from "../../snapshot.ts";
+import type { EnergySample, Gpu, NvmlCallError, NvmlReading } from "../../snapshot.ts";
 import { failed, type Source, type SourceResult } from "../source.ts";
 import { RC } from "./abi.ts";
 import { explain, remedyFor } from "./faults.ts";
@@ -19,6 +19,8 @@ export interface NvmlSourceOptions {
   readonly timeoutMs: number;
   /** Indices, MIG labels or UUIDs; default all. */
   readonly include?: readonly string[];
+  /** Between two energy samples of the worker; 0 = none. */
+  readonly energyIntervalMs: number;
   readonly retry: { readonly attempts: number; readonly delayMs: number };
   readonly clock: Clock;
   readonly logger: Logger;
@@ -46,6 +48,7 @@ export class NvmlSource implements Source<NvmlReading> {
   readonly #warned = new Set<string>();
   #worker: WorkerProcess | undefined;
   #callErrors: NvmlCallError[] = [];
+  #energySamples: EnergySample[] = [];
   #missing: { readonly reason: string; readonly at: number } | undefined;
   #lastKillAt = -Infinity;
   #deaths = 0;
@@ -81,7 +84,7 @@ export class NvmlSource implements Source<NvmlReading> {
   }
 
   async #attempt(until: number, signal: AbortSignal): Promise<Attempt> {
-    const { library, include, clock } = this.#options;
+    const { library, include, energyIntervalMs, clock } = this.#options;
     if (this.#closed) return final(failed("The GPU source is closed"));
     if (this.#missing && clock.monotonic() - this.#missing.at < LIBRARY_RETRY_MS) return final(this.#missingResult());
     // A worker that still hangs in an earlier reading is asked for nothing more until it has come back.
@@ -89,7 +92,7 @@ export class NvmlSource implements Source<NvmlReading> {
     if (busy && (await this.#within(until, busy, signal)) === "late") return final(this.#late(signal));
     const worker = this.#workerToAsk();
     if (!worker) return final(failed(this.#backoffReason()));
-    const reading = worker.read({ library, ...(include && { include }) });
+    const reading = worker.read({ library, energyIntervalMs, ...(include && { include }) });
     const answer = await this.#within(until, reading, signal);
     if (answer !== "late") return this.#attemptOf(answer);
     void reading.then((late) => {
@@ -197,7 +200,8 @@ export class NvmlSource implements Source<NvmlReading> {
     return this.#options.mode === "auto" ? { status: "absent", reason } : failed(reason);
   }
 
-  #absorb({ callErrors, xidEvents }: WorkerReading): void {
+  #absorb({ callErrors, xidEvents, energySamples }: WorkerReading): void {
+    this.#energySamples.push(...energySamples);
     this.#xids.add(xidEvents, this.#options.clock.now() / 1000);
     this.#warnOnce(callErrors);
     this.#callErrors.push(...callErrors);
@@ -207,12 +211,14 @@ export class NvmlSource implements Source<NvmlReading> {
     this.#absorb(reading);
     const { gpus, boardCount, xidUuids } = reading;
     const supported = new Set(xidUuids);
-    const taken = this.#callErrors;
+    const [callErrors, energySamples] = [this.#callErrors, this.#energySamples];
     this.#callErrors = [];
+    this.#energySamples = [];
     return {
       gpus: gpus.map((gpu): Gpu => (supported.has(gpu.uuid) && gpu.up ? { ...gpu, ...this.#xids.of(gpu.uuid) } : gpu)),
       boardCount,
-      callErrors: taken,
+      callErrors,
+      energySamples,
     };
   }
 

@@ -22,9 +22,9 @@ process.on("message", (request: ReadRequest) => {
   });
 });
 
-function answer({ id, library, include }: ReadRequest): WorkerReply {
+function answer({ id, library, include, energyIntervalMs }: ReadRequest): WorkerReply {
   try {
-    session ??= new NvmlSession(new NvmlLibrary(library), include);
+    session ??= start(new NvmlLibrary(library), energyIntervalMs, include);
   } catch (error) {
     return { id, type: "unloadable", reason: messageOf(error) };
   }
@@ -34,6 +34,16 @@ function answer({ id, library, include }: ReadRequest): WorkerReply {
     if (error instanceof NvmlFault) return { id, type: "fault", function: error.function, code: error.code };
     return { id, type: "error", reason: messageOf(error) };
   }
+}
+
+function start(library: NvmlLibrary, energyIntervalMs: number, include: readonly string[] | undefined): NvmlSession {
+  const started = new NvmlSession(library, { samplesEnergy: energyIntervalMs > 0, ...(include && { include }) });
+  if (energyIntervalMs > 0) {
+    setInterval(() => {
+      started.sampleEnergy();
+    }, energyIntervalMs).unref();
+  }
+  return started;
 }
 
 /** Without a library there is nothing to hold; a library that was replaced under us must be loaded by a new process. */
