@@ -272,7 +272,7 @@ describe("the exporter as a process", () => {
     const label = `{server="${address}",model="m:latest",gpu="0"}`;
     const first = await running.scrape();
     expect(samplesOf(first, "ollama_model_energy_joules_total")).toEqual({ [label]: 0 });
-    const base = (samplesOf(first, "gpu_energy_joules_total")['{gpu="0",uuid="GPU-e"}'] ?? NaN);
+    const base = samplesOf(first, "gpu_energy_joules_total")['{gpu="0",uuid="GPU-e"}'] ?? NaN;
     expect(base).toBe(1_000);
     fake.update({ gpus: [gpu(1_800_000, true)] });
     const busy = await running.scrape();

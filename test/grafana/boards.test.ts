@@ -14,7 +14,8 @@ const OTHERS = [
   "process_resident_memory_bytes",
   "process_cpu_seconds_total",
 ];
-const KNOWN = new Set([...CATALOGUE.map(({ name }) => name), ...OTHERS]);
+const KNOWN = new Set([...CATALOGUE, ...RECORDING_RULES.map(({ record: name }) => ({ name }))].map(({ name }) => name));
+for (const name of OTHERS) KNOWN.add(name);
 /** Ids of Grafana's units that are used here (packages/grafana-data/src/valueFormats/categories.ts). */
 const UNITS = ["none", "bytes", "Bps", "percentunit", "watt", "joule", "celsius", "hertz", "s", "reqps"];
 

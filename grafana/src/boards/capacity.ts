@@ -120,6 +120,43 @@ export const capacity: BoardSpec = {
     },
     {
       kind: "timeseries",
+      title: "Energy by owner",
+      description: "Power of Ollama's work, of other work, and of idling, by the boards' energy.",
+      unit: "watt",
+      queries: [
+        {
+          expr: `sum by (owner) (rate(${gpu("gpu_attributed_energy_joules_total")}[$__rate_interval]))`,
+          legend: "{{owner}}",
+        },
+      ],
+      stacked: true,
+    },
+    {
+      kind: "bargauge",
+      title: "Energy per model in the shown time",
+      description: "Active energy of each model's work.",
+      unit: "joule",
+      queries: [
+        {
+          expr: `sum by (${KEY}) (increase(${model("ollama_model_energy_joules_total")}[$__range]))`,
+          legend: "{{model}} on {{server}}",
+        },
+      ],
+    },
+    {
+      kind: "bargauge",
+      title: "Cost per model in the shown time",
+      description: "That energy at the price of a kWh set above.",
+      unit: "none",
+      queries: [
+        {
+          expr: `sum by (${KEY}) (increase(${model("ollama_model_energy_joules_total")}[$__range])) / ${JOULES_PER_KWH} * $price`,
+          legend: "{{model}} on {{server}}",
+        },
+      ],
+    },
+    {
+      kind: "timeseries",
       title: "Memory used, share",
       description: "How full each GPU is.",
       unit: "percentunit",

@@ -167,6 +167,67 @@ export const models: BoardSpec = {
       queries: [{ expr: model("ollama_model_runner_resident_memory_bytes"), legend: MODEL }],
     },
     {
+      kind: "timeseries",
+      title: "Tokens per second",
+      description: "Generated tokens per second of wall time; needs request metrics, see deploy/ollama.",
+      unit: "none",
+      queries: [{ expr: rate(model("ollama_model_generated_tokens_total")), legend: MODEL }],
+    },
+    {
+      kind: "timeseries",
+      title: "Speed while generating",
+      description: "Generated tokens per second of generating: what a user sees, and idle times are not in it.",
+      unit: "none",
+      queries: [
+        {
+          expr: `${rate(model("ollama_model_generated_tokens_total"))} / (${rate(model("ollama_model_generation_seconds_total"))} > 0)`,
+          legend: MODEL,
+        },
+      ],
+    },
+    {
+      kind: "timeseries",
+      title: "Prompt tokens per second",
+      description: "Prompt tokens per second of prompt work, those from the cache not counted.",
+      unit: "none",
+      queries: [
+        {
+          expr: `sum by (${KEY}) (${rate(model("ollama_model_prompt_tokens_total", 'cached="false"'))}) / (sum by (${KEY}) (${rate(model("ollama_model_prompt_seconds_total"))}) > 0)`,
+          legend: MODEL,
+        },
+      ],
+    },
+    {
+      kind: "timeseries",
+      title: "Busy slots",
+      description: "Requests worked on beside the most that the runner works on at a time.",
+      unit: "none",
+      queries: [
+        { expr: model("ollama_model_slots_busy"), legend: `${MODEL} busy` },
+        { expr: model("ollama_model_slots"), legend: `${MODEL} slots` },
+      ],
+    },
+    {
+      kind: "timeseries",
+      title: "Power per model",
+      description: "Mean power of the model's work above the board's idle floor, shared by process utilisation.",
+      unit: "watt",
+      queries: [{ expr: modelGpu("ollama_model_power_watts"), legend: `${MODEL} GPU {{gpu}}` }],
+      stacked: true,
+    },
+    {
+      kind: "timeseries",
+      title: "Energy per token",
+      description: "Active energy over generated tokens; idle energy is nobody's.",
+      unit: "joule",
+      queries: [
+        {
+          expr: `sum by (${KEY}) (${rate(model("ollama_model_energy_joules_total"))}) / (sum by (${KEY}) (${rate(model("ollama_model_generated_tokens_total"))}) > 0)`,
+          legend: MODEL,
+        },
+      ],
+    },
+    {
       kind: "table",
       title: "How each model was joined to processes",
       description:

@@ -1,3 +1,4 @@
+import { requestAlerts } from "./ollama-requests.ts";
 import type { AlertGroup, Series, Values } from "./rule.ts";
 
 const SERVER = { server: "127.0.0.1:11434" };
@@ -294,5 +295,6 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
         atMinute: 20,
       },
     },
+    ...requestAlerts,
   ],
 });

@@ -31,5 +31,17 @@ export const RECORDING_RULES: readonly RecordingRow[] = [
     record: "job_instance:ollama_model_loads:increase1h",
     expr: "sum by (job, instance) (increase(ollama_model_loads_total[1h]))",
   },
+  {
+    record: "job_instance_server_model:ollama_model_generated_tokens:rate5m",
+    expr: "sum by (job, instance, server, model) (rate(ollama_model_generated_tokens_total[5m]))",
+  },
+  {
+    record: "job_instance_server_model:ollama_model_tokens_per_generating_second:rate5m",
+    expr: "sum by (job, instance, server, model) (rate(ollama_model_generated_tokens_total[5m])) / (sum by (job, instance, server, model) (rate(ollama_model_generation_seconds_total[5m])) > 0)",
+  },
+  {
+    record: "job_instance_server_model:ollama_model_joules_per_token:rate15m",
+    expr: "sum by (job, instance, server, model) (rate(ollama_model_energy_joules_total[15m])) / (sum by (job, instance, server, model) (rate(ollama_model_generated_tokens_total[15m])) > 0)",
+  },
   { record: "job:gpu_memory_free_bytes:sum", expr: `sum by (job) (gpu_memory_free_bytes${BOARDS})` },
 ];
