@@ -9,6 +9,7 @@ import { systemClock } from "./lib/clock.ts";
 import type { Logger } from "./logger.ts";
 import { createRoutes } from "./outputs/http/routes.ts";
 import { HttpServer } from "./outputs/http/server.ts";
+import { WebConfig } from "./outputs/http/web-config/web-config.ts";
 import type { OtlpPush } from "./outputs/otel/push.ts";
 import { resourceAttributes } from "./outputs/otel/resource.ts";
 import { renderFamilies, RuntimeMetrics } from "./outputs/prometheus/render.ts";
@@ -50,10 +51,12 @@ export async function startExporter(config: Config, logger: Logger): Promise<Exp
     now: () => systemClock.now(),
     stopping: () => stopping,
   });
+  const { configFile } = config.web;
   const server = new HttpServer({
     addresses: config.web.listenAddresses,
     routes,
     logger,
+    ...(configFile !== undefined && { webConfig: new WebConfig({ path: configFile, clock: systemClock, logger }) }),
     onRequest: (handler, code) => {
       requests.count(handler, code);
     },

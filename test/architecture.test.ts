@@ -22,7 +22,8 @@ const OWNERS: readonly (readonly [pattern: RegExp, owner: RegExp])[] = [
   [/^@opentelemetry\//, /^outputs\/otel\//],
   [/^ollama$/, /^sources\/ollama\/client\.ts$/],
   [/^undici$/, /^sources\/(ollama\/client|runner-endpoints\/source)\.ts$/],
-  [/^yaml$/, /^config\/file\.ts$/],
+  [/^yaml$/, /^(config\/file|outputs\/http\/web-config\/format)\.ts$/],
+  [/^bcryptjs$/, /^outputs\/http\/web-config\/bcrypt-worker\.ts$/],
 ];
 
 const files = readdirSync(SOURCE, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));

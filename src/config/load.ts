@@ -1,6 +1,7 @@
 /** Defaults < file < environment < flags: one complete configuration, or every problem at once. */
 import { readFileSync } from "node:fs";
-import { ConfigError, messageOf } from "../errors.ts";
+import { ConfigError, messageOf, StartupError } from "../errors.ts";
+import { checkWebConfig } from "../outputs/http/web-config/web-config.ts";
 import type { Header } from "../sources/ollama/client.ts";
 import { localAddresses, parseServer, type ServerTarget } from "../sources/ollama/host.ts";
 import { type Arguments, parseArguments } from "./arguments.ts";
@@ -21,13 +22,14 @@ export interface Loaded extends Pick<Arguments, "command" | "status"> {
 /** This process's own input. */
 export const processInput = (): StartInput => ({ argv: process.argv.slice(2), env: process.env });
 
-/** Throws ConfigError with all problems. */
+/** Throws ConfigError with all problems, or StartupError when a configuration file cannot be read at all. */
 export function loadConfig({ argv, env }: StartInput): Loaded {
   const { command, status, values, problems: found } = parseArguments(argv);
   const problems = [...found];
   const given = new Map<string, Given>();
   const path = values.get("config.file")?.at(-1) ?? env[environmentName("config.file")];
-  for (const [flag, entry] of fromFile(path, problems)) given.set(flag, entry);
+  const unreadable: string[] = [];
+  for (const [flag, entry] of fromFile(path, problems, unreadable)) given.set(flag, entry);
   for (const [flag, entry] of fromStandardVariables(env)) given.set(flag, entry);
   for (const [flag, entry] of fromEnvironment(env)) given.set(flag, entry);
   for (const [flag, texts] of values) given.set(flag, { texts, where: "" });
@@ -35,7 +37,9 @@ export function loadConfig({ argv, env }: StartInput): Loaded {
   const servers = serversOf(given.get("ollama.host"), env.OLLAMA_HOST, problems);
   const otlp = readOtlp({ read, given, env, problems });
   const config = assemble(read, servers, otlp);
-  if (command !== "help" && command !== "version") checkHeaderFiles(config, problems);
+  if (command !== "help" && command !== "version") checkFiles(config, problems, unreadable);
+  if (command !== "check-config" && unreadable.length > 0) throw new StartupError(unreadable[0]);
+  problems.push(...unreadable);
   if (problems.length > 0) throw new ConfigError(problems);
   return { command, status, config };
 }
@@ -47,13 +51,17 @@ export function defaultConfig(ollamaHost: string | undefined): Config {
     .config;
 }
 
-function fromFile(path: string | undefined, problems: string[]): readonly (readonly [string, Given])[] {
+function fromFile(
+  path: string | undefined,
+  problems: string[],
+  unreadable: string[],
+): readonly (readonly [string, Given])[] {
   if (path === undefined || path === "") return [];
   let source: string;
   try {
     source = readFileSync(path, "utf8");
   } catch (error) {
-    problems.push(`--config.file: cannot read ${path}: ${messageOf(error)}`);
+    unreadable.push(`--config.file: cannot read ${path}: ${messageOf(error)}`);
     return [];
   }
   const { values, problems: found } = readFileValues(source, path);
@@ -89,7 +97,6 @@ function valueOf(row: OptionRow, given: Given | undefined, problems: string[]): 
       return undefined;
     }
   });
-  if (row.notYet !== undefined && given) problems.push(`${nameOf(row.flag, given)}: ${row.notYet}`);
   return row.repeatable ? values : values.at(-1);
 }
 
@@ -123,7 +130,15 @@ function serversOf(
   return servers;
 }
 
-function checkHeaderFiles({ ollama }: Config, problems: string[]): void {
+/** Files that options name. One that cannot be read at all ends a start; what is wrong inside is a problem. */
+function checkFiles({ ollama, web }: Config, problems: string[], unreadable: string[]): void {
+  if (web.configFile !== undefined) {
+    try {
+      problems.push(...checkWebConfig(web.configFile));
+    } catch (error) {
+      unreadable.push(messageOf(error));
+    }
+  }
   for (const header of ollama.headers) {
     if (!("file" in header)) continue;
     try {
@@ -139,10 +154,12 @@ function assemble(read: ReadonlyMap<string, unknown>, servers: readonly ServerTa
   // A row's parser decides the type of its value, which the table cannot tell the compiler: never fits every property.
   const get = (flag: string): never => read.get(flag) as never;
   const include: readonly string[] = get("gpu.include");
+  const webConfig = read.get("web.config.file") as string | undefined;
   return Object.freeze({
     web: {
       listenAddresses: get("web.listen-address"),
       telemetryPath: get("web.telemetry-path"),
+      ...(webConfig !== undefined && webConfig !== "" && { configFile: webConfig }),
       maxRequests: get("web.max-requests"),
       exporterMetrics: get("web.exporter-metrics"),
     },

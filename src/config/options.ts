@@ -20,11 +20,7 @@ export interface OptionRow {
   readonly boolean?: true;
   /** No key of the YAML file. */
   readonly notInFile?: true;
-  /** A text that says why setting it is refused for now. */
-  readonly notYet?: string;
 }
-
-const NO_TLS = "TLS and authentication are not built yet in 0.1.0; put a reverse proxy in front";
 
 export const OPTIONS: readonly OptionRow[] = [
   { flag: "config.file", default: "", meaning: "YAML file with any of these options", parse: text, notInFile: true },
@@ -39,9 +35,8 @@ export const OPTIONS: readonly OptionRow[] = [
   {
     flag: "web.config.file",
     default: "",
-    meaning: "TLS, basic auth and headers in the Prometheus exporter-toolkit format (a later release)",
+    meaning: "TLS, basic auth, headers and rate limit in the Prometheus exporter-toolkit format; re-read on change",
     parse: text,
-    notYet: NO_TLS,
   },
   { flag: "web.max-requests", default: "40", meaning: "concurrent scrapes; more get 503", parse: integer(1) },
   {
@@ -182,6 +177,7 @@ export interface Config {
   readonly web: {
     readonly listenAddresses: readonly ListenAddress[];
     readonly telemetryPath: string;
+    readonly configFile?: string;
     readonly maxRequests: number;
     readonly exporterMetrics: boolean;
   };

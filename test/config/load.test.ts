@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/options.ts";
-import { ConfigError } from "../../src/errors.ts";
+import { ConfigError, StartupError } from "../../src/errors.ts";
 
 describe("the configuration", () => {
   const folders: string[] = [];
@@ -120,10 +120,6 @@ describe("the configuration", () => {
       ["--ollama.host=a", "--ollama.host=a:11434"],
       "--ollama.host: two servers are called a:11434; give them names: NAME=URL",
     ],
-    [
-      ["--web.config.file=x"],
-      "--web.config.file: TLS and authentication are not built yet in 0.1.0; put a reverse proxy in front",
-    ],
   ];
   it.each(mistakes)("refuses %j in words", (argv, message) => {
     expect(problemsOf(argv)).toEqual([message]);
@@ -154,7 +150,8 @@ describe("the configuration", () => {
 
   it("says what is wrong with a file that is no YAML, missing, or empty", () => {
     expect(problemsOf([`--config.file=${fileWith("a: [1\n")}`])[0]).toMatch(/exporter\.yml:\d+: /);
-    expect(problemsOf(["--config.file=/nonexistent.yml"])[0]).toContain("cannot read /nonexistent.yml");
+    expect(problemsOf(["check-config", "--config.file=/nonexistent.yml"])[0]).toContain("cannot read /nonexistent.yml");
+    expect(() => load(["--config.file=/nonexistent.yml"])).toThrow(StartupError);
     expect(problemsOf([`--config.file=${fileWith("")}`])).toEqual([]);
     expect(problemsOf([`--config.file=${fileWith("- a\n")}`])[0]).toContain("expected keys and values, got a list");
   });

@@ -1,5 +1,6 @@
-/** HTTP: listens, finds the route, writes its answer, counts the request. */
+/** HTTP and HTTPS: listens, lets in, finds the route, writes its answer, counts the request. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import { chmod, lstat, unlink } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { once } from "node:events";
@@ -7,6 +8,8 @@ import { messageOf, StartupError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import { type Answer, text } from "./answer.ts";
 import type { Route } from "./routes.ts";
+import type { TlsSettings } from "./web-config/tls.ts";
+import type { WebConfig } from "./web-config/web-config.ts";
 
 /** Where to listen. Port 0 = any free port. */
 export type ListenAddress = { readonly host?: string; readonly port: number } | { readonly socketPath: string };
@@ -15,6 +18,8 @@ export interface HttpServerOptions {
   readonly addresses: readonly ListenAddress[];
   readonly routes: ReadonlyMap<string, Route>;
   readonly logger: Logger;
+  /** Absent = plain HTTP for everybody. */
+  readonly webConfig?: WebConfig;
   /** Called once for every answered request. */
   readonly onRequest: (handler: string, code: number) => void;
 }
@@ -65,7 +70,7 @@ export class HttpServer {
   }
 
   async #listenOn(address: ListenAddress): Promise<string> {
-    const server = createServer(LIMITS, (request, response) => void this.#handle(request, response));
+    const server = this.#createServer((request, response) => void this.#handle(request, response));
     server.setTimeout(IDLE_TIMEOUT_MS);
     this.#servers.push(server);
     const named = describeAddress(address);
@@ -83,16 +88,40 @@ export class HttpServer {
     return bound !== null && typeof bound === "object" ? describeBound(bound) : named;
   }
 
+  #createServer(handle: (request: IncomingMessage, response: ServerResponse) => void): Server {
+    const { webConfig } = this.#options;
+    const tls = webConfig?.tls;
+    if (!webConfig || !tls) return createServer(LIMITS, handle);
+    const { context, requestCert, rejectUnauthorized } = tls;
+    const server = createTlsServer({ ...LIMITS, ...context, requestCert, rejectUnauthorized }, handle);
+    let applied = tls;
+    // Before TLS begins, so that this very connection sees a changed file.
+    server.prependListener("connection", () => {
+      webConfig.refresh();
+      if (webConfig.tls && webConfig.tls !== applied) applied = apply(server, webConfig.tls);
+    });
+    server.prependListener("secureConnection", (socket) => {
+      const reason = applied.refuses(socket);
+      if (reason === undefined) return;
+      this.#options.logger.debug("client refused", { reason });
+      socket.destroy();
+    });
+    return server;
+  }
+
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = pathOf(request.url);
-    const route = this.#options.routes.get(path);
+    const { routes, webConfig, onRequest } = this.#options;
+    webConfig?.refresh();
+    const route = routes.get(pathOf(request.url));
     const answer = await this.#answer(route, request);
-    this.#options.onRequest(route?.name ?? "other", answer.status);
+    onRequest(route?.name ?? "other", answer.status);
     if (this.#closing) response.shouldKeepAlive = false;
-    write(request, response, answer);
+    write(request, response, { ...answer, headers: { ...webConfig?.headers, ...answer.headers } });
   }
 
   async #answer(route: Route | undefined, request: IncomingMessage): Promise<Answer> {
+    const refused = await this.#options.webConfig?.gate(request).catch(() => text(503, "cannot check the password"));
+    if (refused) return refused;
     if (!route) return text(404, "404 page not found");
     if (request.method !== "GET" && request.method !== "HEAD") {
       return { ...text(405, "405 method not allowed"), headers: { Allow: "GET, HEAD" } };
@@ -104,6 +133,14 @@ export class HttpServer {
       return text(503, "the answer could not be built; see the exporter's log");
     }
   }
+}
+
+/** What a TLS server asks of new connections; the types know only its context as changeable. */
+function apply(server: TlsServer, tls: TlsSettings): TlsSettings {
+  server.setSecureContext(tls.context);
+  const { requestCert, rejectUnauthorized } = tls;
+  Object.assign(server, { requestCert, rejectUnauthorized });
+  return tls;
 }
 
 function write(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
