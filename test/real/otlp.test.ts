@@ -1,12 +1,12 @@
 /** The built exporter pushing to real receivers: what they hold is what /metrics shows. */
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { CATALOGUE } from "../../src/catalog/catalogue.ts";
 import { otelName, UNITS } from "../../src/catalog/spec.ts";
+import { makeCertificate } from "../support/certificates.ts";
 import { type ExporterProcess, samplesOf } from "../support/exporter-process.ts";
 import { FakeMachine } from "../support/fake-machine.ts";
 import type { JsonMetric } from "../support/fake-otlp.ts";
@@ -200,27 +200,12 @@ describe("pushing to real receivers", () => {
   );
 
   it("fills a collector that asks for a token, over TLS with a private CA and a client certificate", async () => {
-    const openssl = (...args: readonly string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "pipe" });
-    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-    openssl("req", "-x509", ...key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA");
+    const ca = makeCertificate("test CA", { isCa: true });
+    writeFileSync(join(folder, "ca.pem"), ca.cert);
     for (const name of ["server", "client"]) {
-      const extension = ["-addext", "subjectAltName=IP:127.0.0.1"];
-      openssl(
-        "req",
-        "-x509",
-        ...key,
-        "-keyout",
-        `${name}.key`,
-        "-out",
-        `${name}.pem`,
-        "-subj",
-        `/CN=${name}`,
-        "-CA",
-        "ca.pem",
-        "-CAkey",
-        "ca.key",
-        ...extension,
-      );
+      const { cert, key } = makeCertificate(name, { issuer: ca, ip: ["127.0.0.1"] });
+      writeFileSync(join(folder, `${name}.pem`), cert);
+      writeFileSync(join(folder, `${name}.key`), key);
     }
     const port = await freePort();
     const output = join(folder, "tls.jsonl");

@@ -30,12 +30,13 @@ declare -A V=(
   [hadolint]=2.15.1
   [shellcheck]=debian             # whatever this Debian has
   [chromium]=debian
+  [systemd-analyze]=debian
   [vegeta]=12.13.0
   [python-tools]=1.45.2           # the OpenTelemetry SDK's
 )
 declare -A GROUPS_=(
   [core]="prometheus promtool alertmanager amtool otelcol victoria-metrics python-tools"
-  [lint]="pint dashboard-linter kubeconform k8s-schemas helm hadolint shellcheck"
+  [lint]="pint dashboard-linter kubeconform k8s-schemas helm hadolint shellcheck systemd-analyze"
   [extra]="vegeta chromium"
 )
 GROUPS_[all]="${GROUPS_[core]} ${GROUPS_[lint]} ${GROUPS_[extra]}"
@@ -291,6 +292,15 @@ install_chromium() {
       chromium-headless-shell fonts-dejavu-core || return
   fi
   mkdir -p "$TOOLS_DIR/bin" && ln -sfn "$(command -v chromium-headless-shell)" "$TOOLS_DIR/bin/chromium"
+}
+
+install_systemd_analyze() {
+  if ! command -v systemd-analyze >/dev/null; then
+    apt_known systemd || return
+    [ "$(id -u)" = 0 ] || { fail "run as root once: apt-get install systemd"; return 1; }
+    run env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends systemd || return
+  fi
+  ln -sfn "$(command -v systemd-analyze)" "$TOOLS_DIR/bin/systemd-analyze"
 }
 
 # A second opinion on our formats: reference OTLP sender and reference OpenMetrics parser.
