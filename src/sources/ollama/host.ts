@@ -53,7 +53,11 @@ export function parseServer(value: string, hostAddresses: ReadonlySet<string>): 
 
 /** The addresses of this host's interfaces. */
 export function localAddresses(): ReadonlySet<string> {
-  return new Set(Object.values(networkInterfaces()).flatMap((list = []) => list.map(({ address }) => address)));
+  try {
+    return new Set(Object.values(networkInterfaces()).flatMap((list = []) => list.map(({ address }) => address)));
+  } catch {
+    return new Set(); // a sandbox without netlink sockets; loopback is known without it
+  }
 }
 
 function parseAuthority(authority: string, fallback: number): { host: string; port: number } {
