@@ -1,12 +1,14 @@
 import { afterEach, describe, expect, it } from "@jest/globals";
+import { randomBytes } from "node:crypto";
 import { DummyProcesses } from "./support/dummy-runner.ts";
 import { ExporterProcess, samplesOf } from "./support/exporter-process.ts";
 import { FakeOllama } from "./support/fake-ollama.ts";
 import { FakeOtlp, metricsOf } from "./support/fake-otlp.ts";
 import { a100Mig, FakeDriver, h100, rtx4090 } from "./support/nvml/fake-nvml.ts";
 
-const HEX = "ab".repeat(32);
-const OTHER_HEX = "cd".repeat(32);
+/** Of this run alone: other tests' runners are in the same process table. */
+const HEX = randomBytes(32).toString("hex");
+const OTHER_HEX = randomBytes(32).toString("hex");
 const BLOBS = "/usr/share/ollama/.ollama/models/blobs";
 
 const RUNNERS: readonly (readonly [generation: string, argv: readonly string[]])[] = [

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "@jest/globals";
+import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -14,7 +15,8 @@ import { FakeOllama } from "../support/fake-ollama.ts";
 
 const CAPTURES = join(import.meta.dirname, "../captures/ollama/v0.33.2/llama-server");
 const capture = (name: string): string => readFileSync(join(CAPTURES, name), "utf8");
-const HEX = "ab".repeat(32);
+/** Of this run alone: other tests' runners are in the same process table. */
+const HEX = randomBytes(32).toString("hex");
 
 describe("decoding", () => {
   it("reads the recordings of a real runner, idle and at work", () => {

@@ -1,10 +1,12 @@
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { DummyProcesses } from "./dummy-runner.ts";
 import { ExporterProcess } from "./exporter-process.ts";
 import { FakeOllama } from "./fake-ollama.ts";
 import { a100Mig, FakeDriver, h100, rtx4090 } from "./nvml/fake-nvml.ts";
 
-const HEX = "ab".repeat(32);
+/** Of this run alone: other tests' runners are in the same process table. */
+const HEX = randomBytes(32).toString("hex");
 
 /** Three boards, one of them split, a server with an odd model name and one model that is split over two boards. */
 export class FakeMachine {
