@@ -4,6 +4,7 @@ export type { Logger, LogFields } from "./logger.ts";
 export { type FormatOptions, OllamaGPUMonitor, type OllamaGPUMonitorOptions } from "./monitor.ts";
 export type { Naming } from "./outputs/otel/metric-data.ts";
 export { createMetricProducer, type ProducerOptions } from "./outputs/otel/producer.ts";
+export type { Condition } from "./outputs/status/conditions.ts";
 export type { StatusDict } from "./outputs/status/json.ts";
 export type { Alert, AlertThresholds, GpuStatus, ModelGpuUsage, OllamaProcess } from "./outputs/status/status.ts";
 export type * from "./snapshot.ts";

@@ -7,6 +7,7 @@ import { type Logger, silentLogger } from "./logger.ts";
 import { type ExpositionFormat, negotiate } from "./outputs/prometheus/negotiate.ts";
 import { renderFamilies } from "./outputs/prometheus/render.ts";
 import { RenderedBodies } from "./outputs/rendered.ts";
+import { type Condition, conditionsOf } from "./outputs/status/conditions.ts";
 import { toStatusDict, type StatusDict } from "./outputs/status/json.ts";
 import {
   type Alert,
@@ -181,6 +182,14 @@ export class OllamaGPUMonitor implements AsyncDisposable {
    */
   async checkAlerts(thresholds: AlertThresholds = {}): Promise<Alert[]> {
     return alertsOf(await this.snapshot(), thresholds);
+  }
+
+  /**
+   * What is wrong now, beyond thresholds of one's own: the bundled Prometheus alerts that need no history, by their names.
+   * @example `for (const { name, labels } of await monitor.activeConditions()) console.warn(name, labels);`
+   */
+  async activeConditions(): Promise<readonly Condition[]> {
+    return conditionsOf(await this.snapshot());
   }
 
   /** See units.ts. @example `monitor.convertByteUnit(1, "GB", "MB") // 1024` */

@@ -1,5 +1,6 @@
 /** The original class's snake_case JSON, null for unknown; and the whole snapshot for /api/v1/status. */
 import type { Snapshot } from "../../snapshot.ts";
+import { type Condition, conditionsOf } from "./conditions.ts";
 import {
   type GpuMatchQuality,
   type GpuStatus,
@@ -104,4 +105,7 @@ function toUsageJson(usage: ModelGpuUsage): ModelUsageJson {
 }
 
 /** The snapshot is plain data already; an expiry that never comes (+Inf) becomes null in JSON. */
-export const snapshotJson = (snapshot: Snapshot): Snapshot => snapshot;
+export const snapshotJson = (snapshot: Snapshot): Snapshot & { readonly conditions: readonly Condition[] } => ({
+  ...snapshot,
+  conditions: conditionsOf(snapshot),
+});
