@@ -33,7 +33,7 @@ function alertRule({ name, expr, for: wait, severity, summary, description }: Al
   return {
     alert: name,
     expr,
-    ...(wait !== "0s" && { for: wait }),
+    for: wait,
     labels: { severity },
     annotations: { summary, description, runbook_url: `${runbooks}${name}.md` },
   };
