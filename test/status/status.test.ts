@@ -1,7 +1,8 @@
 import { describe, expect, it } from "@jest/globals";
 import { humanBytes, processorShare, untilWords } from "../../src/outputs/status/ollama-words.ts";
 import { formatStatusText } from "../../src/outputs/status/text.ts";
-import type { Snapshot } from "../../src/snapshot.ts";
+import { modelGpuUsages } from "../../src/outputs/status/status.ts";
+import type { Model, Snapshot } from "../../src/snapshot.ts";
 import { type ByteUnit, convertByteUnit } from "../../src/units.ts";
 
 const NOW = new Date(2026, 10, 23, 18, 0, 0).getTime();
@@ -87,6 +88,33 @@ describe("the status text", () => {
       "NO OLLAMA PROCESSES RUNNING.\n",
     );
     expect(formatStatusText(empty, options)).toContain("n/a: no NVIDIA GPU");
+  });
+});
+
+describe("a model's usage", () => {
+  const [known] = SNAPSHOT.models;
+  const runner = { pid: 1, parentPid: 0, kind: "blob", orphaned: false } as const;
+  const usageOf = (more: Partial<Model>) =>
+    modelGpuUsages({ ...SNAPSHOT, models: known ? [{ ...known, ...more }] : [] }, { unit: "MB", nowMs: NOW })[0];
+
+  it("says what it does now where the runners and the driver tell", () => {
+    const endpoints = { slots: 2, slotsBusy: 1, generatedTokens: 300, generationSeconds: 6 };
+    const energy = [
+      { gpu: "0", joules: 9, watts: 100 },
+      { gpu: "1", joules: 9, watts: 25 },
+    ];
+    expect(usageOf({ runners: [{ ...runner, endpoints }], energy })).toMatchObject({
+      slots: 2,
+      slotsBusy: 1,
+      tokensPerSecond: 50,
+      powerWatts: 125,
+    });
+  });
+
+  it("says nothing where they do not", () => {
+    const unknown = usageOf({ runners: [runner], energy: [{ gpu: "0", joules: 9 }] });
+    for (const field of ["slots", "slotsBusy", "tokensPerSecond", "powerWatts"])
+      expect(unknown).not.toHaveProperty(field);
   });
 });
 

@@ -55,6 +55,13 @@ export interface ModelGpuUsage {
   /** As in ollama_model_attribution_info. */
   readonly method: NonNullable<Model["method"]>;
   readonly gpuMatchQuality: GpuMatchQuality;
+  /** Requests worked on now, of the most at a time; Ollama 0.30 and later on this host. */
+  readonly slotsBusy?: number;
+  readonly slots?: number;
+  /** Generated tokens per second of generating, over the runner's life; with its request metrics on. */
+  readonly tokensPerSecond?: number;
+  /** Of its work on all GPUs since the last reading, above their idle floor. */
+  readonly powerWatts?: number;
 }
 
 /** A value over its threshold: ratios for memory and power (draw / limit), celsius. */
@@ -97,7 +104,8 @@ export function ollamaProcesses(snapshot: Snapshot, nowMs: number): OllamaProces
 
 /** One entry per loaded model. */
 export function modelGpuUsages(snapshot: Snapshot, { unit, nowMs }: UsageOptions): ModelGpuUsage[] {
-  return loadedModels(snapshot).map(({ server, name, loaded, vram = [], method = "none" }) => {
+  return loadedModels(snapshot).map((model) => {
+    const { server, name, loaded, vram = [], method = "none" } = model;
     const { id, ...rest } = words(loaded, nowMs);
     const gpus = vram.flatMap(({ gpu, uuid, bytes }) =>
       bytes === undefined ? [] : [{ gpuId: Number.parseInt(gpu, 10), uuid, vramBytes: bytes }],
@@ -113,8 +121,34 @@ export function modelGpuUsages(snapshot: Snapshot, { unit, nowMs }: UsageOptions
       gpus,
       method,
       gpuMatchQuality: QUALITY[method],
+      ...workOf(model),
     };
   });
+}
+
+/** What the model does now, as far as its runners and the driver tell. */
+function workOf({ runners = [], energy = [] }: Model): Partial<ModelGpuUsage> {
+  const of = (field: "slots" | "slotsBusy" | "generatedTokens" | "generationSeconds") =>
+    total(runners.map(({ endpoints }) => endpoints?.[field]));
+  const [slots, slotsBusy, tokens, seconds] = [
+    of("slots"),
+    of("slotsBusy"),
+    of("generatedTokens"),
+    of("generationSeconds"),
+  ];
+  const powerWatts = total(energy.map(({ watts }) => watts));
+  return {
+    ...(slots !== undefined && { slots }),
+    ...(slotsBusy !== undefined && { slotsBusy }),
+    ...(tokens !== undefined && seconds !== undefined && seconds > 0 && { tokensPerSecond: tokens / seconds }),
+    ...(powerWatts !== undefined && { powerWatts }),
+  };
+}
+
+/** Nothing is no sum, and a sum with an unknown part is unknown. */
+function total(values: readonly (number | undefined)[]): number | undefined {
+  if (values.length === 0) return undefined;
+  return values.reduce((a, b) => (a === undefined || b === undefined ? undefined : a + b), 0);
 }
 
 /** What crosses a threshold: memory by default at 0.9, temperature and power only when a threshold is given. */
