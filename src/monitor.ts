@@ -100,6 +100,8 @@ export class OllamaGPUMonitor implements AsyncDisposable {
     const { logger = silentLogger, ollamaClient, defaultMemoryUnit = "MB", backgroundRefreshInterval = 10 } = options;
     convertByteUnit(0, defaultMemoryUnit, defaultMemoryUnit); // an unknown unit is refused here, not at the first reading
     this.#memoryUnit = defaultMemoryUnit;
+    if (!(backgroundRefreshInterval > 0 && Number.isFinite(backgroundRefreshInterval)))
+      throw new ConfigError([`backgroundRefreshInterval: expected seconds above 0, got ${backgroundRefreshInterval}`]);
     this.#refreshIntervalMs = backgroundRefreshInterval * 1000;
     this.#pipeline = createPipeline(config, { clock: systemClock, logger, ...(ollamaClient && { ollamaClient }) });
     options.signal?.addEventListener("abort", () => void this.close(), { once: true });
@@ -266,6 +268,8 @@ function configOf(options: OllamaGPUMonitorOptions): Config {
   };
   const defaults = defaultConfig(options.ollamaHost);
   const { gpuBackend: backend, nvmlLibrary, procfs = defaults.procfs, retryAttempts = 3 } = options;
+  if (!Number.isInteger(retryAttempts) || retryAttempts < 0)
+    throw new ConfigError([`retryAttempts: expected a whole number >= 0, got ${retryAttempts}`]);
   return {
     ...defaults,
     gpu: { ...defaults.gpu, ...(backend && { backend }), ...(nvmlLibrary !== undefined && { nvmlLibrary }) },

@@ -115,6 +115,15 @@ describe("OllamaGPUMonitor", () => {
     expect(await create().checkAlerts({ memoryRatio: 2, temperatureCelsius: 0 })).toHaveLength(4);
   });
 
+  it.each([
+    [{ backgroundRefreshInterval: 0 }, "backgroundRefreshInterval: expected seconds above 0, got 0"],
+    [{ backgroundRefreshInterval: NaN }, "backgroundRefreshInterval: expected seconds above 0, got NaN"],
+    [{ retryAttempts: NaN }, "retryAttempts: expected a whole number >= 0, got NaN"],
+    [{ retryAttempts: 1.5 }, "retryAttempts: expected a whole number >= 0, got 1.5"],
+  ])("refuses %o, which would read without a pause", (options, message) => {
+    expect(() => new OllamaGPUMonitor(options)).toThrow(message);
+  });
+
   it("renders metrics in the format asked for, without the application's own process metrics", async () => {
     const monitor = create();
     const text = await monitor.metricsText();
