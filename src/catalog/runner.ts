@@ -148,5 +148,6 @@ function labelled(reading: Exclude<Reading, number | boolean>, cached: string) {
 
 function answersMetrics({ runners = [] }: Model): Reading {
   const answers = runners.map(({ endpoints }) => endpoints?.answersMetrics);
-  return answers.length === 0 || answers.includes(undefined) ? undefined : !answers.includes(false);
+  if (answers.includes(false)) return false;
+  return answers.length === 0 || answers.includes(undefined) ? undefined : true;
 }

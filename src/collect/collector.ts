@@ -112,7 +112,10 @@ export class Collector {
   async #readEndpoints(runs: Runs): Promise<void> {
     await runs.processes.settled;
     const runners = valueOf(runs.processes)?.runners ?? [];
-    runs.endpointsByPid = await this.#options.sources.runnerEndpoints?.read(runners);
+    runs.endpointsByPid = await this.#options.sources.runnerEndpoints?.read(runners).catch((error: unknown) => {
+      this.#options.logger.error("asking runners failed unexpectedly", { error: messageOf(error) });
+      return undefined;
+    });
   }
 
   #run<T>(source: Source<T>, signal: AbortSignal): Run<T> & { readonly settled: Promise<void> } {

@@ -49,6 +49,9 @@ describe("classify", () => {
     [`/usr/bin/ollama runner --model /blobs/sha256:${HEX}`, undefined],
     [`/usr/bin/ollama runner --model ${BLOB} --port nonsense`, undefined],
     [`/usr/bin/ollama runner --model ${BLOB} --port 70000`, undefined],
+    [`/usr/bin/ollama runner --model ${BLOB} --port 0`, undefined],
+    [`/usr/bin/ollama runner --model ${BLOB} --port 1e3`, undefined],
+    [`/usr/bin/ollama runner --model ${BLOB}`, undefined],
   ])("reads the blob and the port of %s", (line, port) => {
     expect(classify(words(line))).toEqual(blobRunner(port));
   });
@@ -58,6 +61,11 @@ describe("classify", () => {
     [`llama-server --model ${BLOB} --port 4007 --no-webui --offline -c 4096`, 4007],
   ])("sees the endpoints of %s", (line, port) => {
     expect(classify(words(line))).toEqual(llamaServer(port));
+  });
+
+  it.each(["0.0.0.0", "::1", "localhost", "10.0.0.1"])("does not ask 127.0.0.1 for a runner on %s", (host) => {
+    const line = `/usr/lib/ollama/llama-server --model ${BLOB} --port 4006 --host ${host}`;
+    expect(classify(words(line))).toEqual(blobRunner(4006));
   });
 
   it.each(["--mlx-engine", "--image-engine", "--imagegen-engine"])("takes the model of %s as a name", (engine) => {

@@ -1,32 +1,70 @@
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { randomBytes } from "node:crypto";
-import fc from "fast-check";
-import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { createServer, type Server, type ServerResponse } from "node:http";
-import { join } from "node:path";
+import type { ServerResponse } from "node:http";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Runner, RunnerEndpoints } from "../../src/snapshot.ts";
-import { decodeMetrics, decodeSlots } from "../../src/sources/runner-endpoints/decode.ts";
 import { RunnerEndpointsSource } from "../../src/sources/runner-endpoints/source.ts";
 import { DummyProcesses } from "../support/dummy-runner.ts";
-import { ExporterProcess, samplesOf } from "../support/exporter-process.ts";
-import { FakeOllama } from "../support/fake-ollama.ts";
+import { type FakeProcess, ProcTree } from "../processes/proc-tree.ts";
+import { argvOf, FakeRunner, recording, type RunnerBehaviour } from "../support/fake-runner.ts";
 
-const CAPTURES = join(import.meta.dirname, "../captures/ollama/v0.33.2/llama-server");
-const capture = (name: string): string => readFileSync(join(CAPTURES, name), "utf8");
-/** Of this run alone: other tests' runners are in the same process table. */
 const HEX = randomBytes(32).toString("hex");
+const BOOT = 1_700_000_000;
+/** Of the recordings. */
+const SLOTS = { slots: 1, slotsBusy: 1, activeTokens: 2210 };
 
-describe("decoding", () => {
-  it("reads the recordings of a real runner, idle and at work", () => {
-    expect(decodeSlots(JSON.parse(capture("slots.json")))).toEqual({ slots: 1, slotsBusy: 0, activeTokens: 0 });
-    expect(decodeSlots(JSON.parse(capture("slots-while-busy.json")))).toEqual({
-      slots: 1,
-      slotsBusy: 1,
-      activeTokens: 2210,
+describe("asking runners", () => {
+  const closing: (() => unknown)[] = [];
+  afterEach(async () => {
+    for (const close of closing.splice(0).reverse()) await close();
+  });
+
+  async function fakeRunner(behaviours: Readonly<Record<string, RunnerBehaviour>> = {}): Promise<FakeRunner> {
+    const fake = new FakeRunner();
+    for (const [path, behaviour] of Object.entries(behaviours)) fake.behaviours.set(path, behaviour);
+    await fake.listen();
+    closing.push(() => fake.close());
+    return fake;
+  }
+
+  /** A table of this test alone: exporters of other tests ask every runner in the real one. */
+  function tableOf(...processes: FakeProcess[]): ProcTree {
+    const tree = new ProcTree(processes, BOOT);
+    closing.push(() => {
+      tree.close();
     });
-    expect(decodeMetrics(capture("metrics-while-busy.prom"))).toEqual({
+    return tree;
+  }
+
+  function sourceOn(procfs: string): RunnerEndpointsSource {
+    const source = new RunnerEndpointsSource({ procfs, clock: systemClock });
+    closing.push(() => source.close());
+    return source;
+  }
+
+  const runnerOf = (pid: number, port: number, change: Partial<Runner> = {}): Runner => ({
+    pid,
+    parentPid: 1,
+    kind: "blob",
+    blobDigest: HEX,
+    port,
+    hasEndpoints: true,
+    orphaned: false,
+    ...change,
+  });
+
+  /** What the fake says for a process with its port in the arguments. */
+  async function ask(fake: FakeRunner, change: Partial<Runner> = {}): Promise<RunnerEndpoints | undefined> {
+    const tree = tableOf({ pid: 77, argv: fake.argv(HEX) }, { pid: 78, argv: ["/usr/bin/python3", "llama.py"] });
+    const runner = runnerOf(77, fake.port, change);
+    return (await sourceOn(tree.root).read([runner])).get(runner.pid);
+  }
+
+  it("reads slots and metrics, and nothing else", async () => {
+    const fake = await fakeRunner();
+    expect(await ask(fake)).toEqual({
+      ...SLOTS,
+      answersMetrics: true,
       generatedTokens: 21,
       promptTokens: 41,
       promptTokensCached: 8,
@@ -35,201 +73,148 @@ describe("decoding", () => {
       requestsProcessing: 1,
       requestsDeferred: 0,
     });
+    expect([...fake.requests].sort()).toEqual(["/metrics", "/slots"]);
   });
 
-  const NONSENSE: readonly (readonly [unknown, ReturnType<typeof decodeSlots>])[] = [
-    [undefined, {}],
-    [{}, {}],
-    ["slots", {}],
-    [[1], {}],
-    [[{ is_processing: "yes" }], {}],
-    [[{ is_processing: true }], { slots: 1, slotsBusy: 1 }],
-    [[{ is_processing: true, next_token: [{ n_decoded: -1 }] }], { slots: 1, slotsBusy: 1 }],
-    [[{ is_processing: true, next_token: { n_decoded: 3 } }], { slots: 1, slotsBusy: 1, activeTokens: 3 }],
-    [[], { slots: 0, slotsBusy: 0, activeTokens: 0 }],
-  ];
-  it.each(NONSENSE)("takes %j as %j", (answer, expected) => {
-    expect(decodeSlots(answer)).toEqual(expected);
+  it("knows a runner whose request metrics are switched off", async () => {
+    const fake = await fakeRunner();
+    fake.metrics = false;
+    expect(await ask(fake)).toEqual({ ...SLOTS, answersMetrics: false });
   });
 
-  it("leaves out what is no number, and knows nothing of a text that is not llama.cpp's", () => {
-    expect(decodeMetrics("llamacpp:tokens_predicted_total NaN\nllamacpp:prompt_tokens_total 3\n")).toEqual({
-      promptTokens: 3,
-    });
-    for (const text of ["", "<html>", "ollama_up 1\n", "llamacpp:toString 1", "llamacpp:n_decode_total 3"])
-      expect(decodeMetrics(text)).toBeUndefined();
-  });
-
-  it("never throws, whatever comes", () => {
-    fc.assert(
-      fc.property(fc.jsonValue(), fc.string(), (answer, text) => {
-        decodeSlots(answer);
-        decodeMetrics(`llamacpp:${text}`);
-      }),
-    );
-  });
-});
-
-type Answers = Readonly<Record<string, (response: ServerResponse) => void>>;
-const REPLAYED: Answers = {
-  "/slots": (response) => void response.end(capture("slots-while-busy.json")),
-  "/metrics": (response) => void response.end(capture("metrics-while-busy.prom")),
-};
-
-describe("asking runners", () => {
-  const closing: (() => unknown)[] = [];
-  afterEach(async () => {
-    for (const close of closing.splice(0).reverse()) await close();
-  });
-
-  async function endpoints(answers: Answers): Promise<number> {
-    const server: Server = createServer((request, response) => {
-      const answer = answers[request.url ?? ""];
-      if (answer) answer(response);
-      else response.writeHead(404).end();
-    });
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    closing.push(() => {
-      server.closeAllConnections();
-      server.close();
-    });
-    return (server.address() as { port: number }).port;
-  }
-
-  function table(): DummyProcesses {
-    const processes = new DummyProcesses();
-    closing.push(() => processes.close());
-    return processes;
-  }
-
-  const argv = (port: number): readonly string[] => [
-    "/usr/local/lib/ollama/llama-server",
-    "--model",
-    `/m/blobs/sha256-${HEX}`,
-    "--port",
-    String(port),
-    "--no-webui",
-    "--offline",
-  ];
-
-  /** A process that was started with this port, and what it says over it. */
-  async function ask(
-    port: number,
-    change: Partial<Runner> = {},
-    processes = table(),
-  ): Promise<RunnerEndpoints | undefined> {
-    const { pid } = await processes.startRunner({ argv: argv(port) });
-    const runner: Runner = {
-      pid,
-      parentPid: 1,
-      kind: "blob",
-      blobDigest: HEX,
-      port,
-      hasEndpoints: true,
-      orphaned: false,
-      ...change,
+  const answering =
+    (status: number, body = "", headers: Readonly<Record<string, string>> = {}) =>
+    (response: ServerResponse): void => {
+      response.writeHead(status, headers).end(body);
     };
-    const source = new RunnerEndpointsSource({ procfs: "/proc", clock: systemClock });
-    closing.push(() => source.close());
-    return (await source.read([runner])).get(runner.pid);
-  }
-
-  it("reads slots and metrics", async () => {
-    expect(await ask(await endpoints(REPLAYED))).toMatchObject({
-      slotsBusy: 1,
-      generatedTokens: 21,
-      answersMetrics: true,
+  const dripping = (response: ServerResponse): void => {
+    const timer = setInterval(() => response.write(" "), 20);
+    response.on("close", () => {
+      clearInterval(timer);
     });
+  };
+  const cutOff = (response: ServerResponse): void => {
+    response.writeHead(200, { "content-length": "1000" });
+    response.write("llamacpp:prompt_tokens_total 3\n", () => response.destroy());
+  };
+  const METRICS: readonly (readonly [what: string, behaviour: RunnerBehaviour, expected: RunnerEndpoints])[] = [
+    ["404", answering(404), {}],
+    ["401", answering(401), {}],
+    ["500", answering(500, recording("metrics.prom")), {}],
+    ["503 while loading", answering(503, '{"error":{"message":"Loading model"}}'), {}],
+    ["a redirect, which is not followed", answering(302, "", { location: "/slots" }), {}],
+    ["HTML", answering(200, "<html>"), {}],
+    ["nothing", answering(200), {}],
+    ["501 without a body", answering(501), { answersMetrics: false }],
+    ["a body beyond a MiB", answering(200, `llamacpp:prompt_tokens_total 3\n${"#".repeat(1 << 20)}`), {}],
+    ["a drip without end", dripping, {}],
+    ["no answer", () => undefined, {}],
+    ["half an answer", cutOff, {}],
+    ["a closed connection", (response) => response.destroy(), {}],
+  ];
+  it.each(METRICS)(
+    "takes %s on /metrics for what it is, and the slots as they are",
+    async (_what, behaviour, expected) => {
+      expect(await ask(await fakeRunner({ "/metrics": behaviour }))).toEqual({ ...SLOTS, ...expected });
+    },
+  );
+
+  const NO_SLOTS: readonly (readonly [what: string, behaviour: RunnerBehaviour])[] = [
+    ["501, switched off", answering(501, recording("metrics-disabled.json"))],
+    ["half a list", answering(200, recording("slots.json").slice(0, 200))],
+    ["HTML", answering(200, "<html>")],
+    ["a body beyond a MiB", answering(200, `[${" ".repeat(1 << 20)}]`)],
+    ["a drip without end", dripping],
+  ];
+  it.each(NO_SLOTS)("takes %s on /slots as unknown, and the metrics as they are", async (_what, behaviour) => {
+    const answer = await ask(await fakeRunner({ "/slots": behaviour }));
+    expect(answer).toMatchObject({ answersMetrics: true, generatedTokens: 21 });
+    expect(answer).not.toHaveProperty("slots");
   });
 
-  const DISABLED = (response: ServerResponse): void => {
-    response.writeHead(501).end(capture("metrics-disabled.json"));
-  };
-  const CASES: readonly (readonly [what: string, answers: Answers, expected: RunnerEndpoints])[] = [
-    [
-      "metrics switched off",
-      { "/slots": (r) => void r.end("[]"), "/metrics": DISABLED },
-      { slots: 0, slotsBusy: 0, activeTokens: 0, answersMetrics: false },
-    ],
-    ["nothing known", {}, {}],
-    ["nonsense", { "/slots": (r) => void r.end("{"), "/metrics": (r) => void r.end("<html>") }, {}],
-    ["a redirect", { "/metrics": (r) => void r.writeHead(302, { location: "/slots" }).end() }, {}],
-    ["an endless body", { "/slots": (r) => void r.end(`[${" ".repeat(2 << 20)}]`) }, {}],
-    ["a hanging answer", { "/slots": () => undefined, "/metrics": DISABLED }, { answersMetrics: false }],
-  ];
-  it.each(CASES)("takes %s for what it is", async (_what, answers, expected) => {
-    expect(await ask(await endpoints(answers))).toEqual(expected);
+  it("waits half a second for all of them together, whatever each does", async () => {
+    const fakes = await Promise.all([
+      fakeRunner(),
+      fakeRunner({ "/slots": () => undefined, "/metrics": dripping }),
+      fakeRunner({ "/slots": dripping, "/metrics": () => undefined }),
+    ]);
+    const tree = tableOf(...fakes.map((fake, index) => ({ pid: 77 + index, argv: fake.argv(HEX) })));
+    const runners = fakes.map(({ port }, index) => runnerOf(77 + index, port));
+    const startedAt = performance.now();
+    const answers = await sourceOn(tree.root).read(runners);
+    const ms = performance.now() - startedAt;
+    expect(runners.map(({ pid }) => answers.get(pid)?.slots)).toEqual([1, undefined, undefined]);
+    expect(ms).toBeGreaterThanOrEqual(450);
+    expect(ms).toBeLessThan(900);
   });
 
   it("asks no port whose process is another one by now", async () => {
-    const port = await endpoints({
-      "/slots": () => {
-        throw new Error("asked");
-      },
-    });
-    expect(await ask(port, { pid: process.pid })).toBeUndefined();
-    expect(await ask(port, { startTimeSeconds: 1 })).toBeUndefined();
-    expect(await ask(port, { port: port === 1 ? 2 : port - 1 })).toBeUndefined();
+    const fake = await fakeRunner();
+    expect(await ask(fake, { pid: 78 })).toBeUndefined();
+    expect(await ask(fake, { pid: 79 })).toBeUndefined();
+    expect(await ask(fake, { startTimeSeconds: BOOT + 3 })).toBeUndefined();
+    expect(await ask(fake, { port: fake.port - 1 })).toBeUndefined();
+    expect(await ask(fake, { blobDigest: "ab".repeat(32) })).toBeUndefined();
+    expect(fake.requests).toEqual([]);
   });
 
   it("does not trust an answer when the process ended meanwhile", async () => {
-    const processes = table();
+    const processes = new DummyProcesses();
+    closing.push(() => processes.close());
     let pid = 0;
-    const port = await endpoints({
+    const fake = await fakeRunner({
       "/slots": (response) => {
         void processes.kill({ pid }).then(() => response.end("[]"));
       },
     });
-    ({ pid } = await processes.startRunner({ argv: argv(port) }));
-    const source = new RunnerEndpointsSource({ procfs: "/proc", clock: systemClock });
-    closing.push(() => source.close());
-    const runner: Runner = { pid, parentPid: 1, kind: "blob", port, hasEndpoints: true, orphaned: false };
+    ({ pid } = await processes.startRunner({ argv: fake.argv(HEX) }));
+    expect((await sourceOn("/proc").read([runnerOf(pid, fake.port)])).size).toBe(0);
+  });
+
+  it("does not trust an answer when the PID was given to an equal process meanwhile", async () => {
+    const fake = await fakeRunner();
+    const process = { pid: 77, argv: fake.argv(HEX), startTicks: 100 };
+    const tree = tableOf(process);
+    const source = sourceOn(tree.root);
+    const runner = runnerOf(77, fake.port, { startTimeSeconds: BOOT + 1 });
+    expect((await source.read([runner])).get(77)).toMatchObject(SLOTS);
+    fake.behaviours.set("/slots", (response) => {
+      tree.add({ ...process, startTicks: 101 });
+      response.end("[]");
+    });
     expect((await source.read([runner])).size).toBe(0);
   });
 
-  it("asks no runner of an older generation", async () => {
-    const source = new RunnerEndpointsSource({ procfs: "/proc", clock: systemClock });
-    closing.push(() => source.close());
-    expect((await source.read([{ pid: 1, parentPid: 0, kind: "blob", port: 1, orphaned: false }])).size).toBe(0);
+  it("asks none of two runners that claim the same port", async () => {
+    const fake = await fakeRunner();
+    const tree = tableOf({ pid: 77, argv: fake.argv(HEX) }, { pid: 78, argv: fake.argv(HEX) });
+    const runners = [runnerOf(77, fake.port), runnerOf(78, fake.port)];
+    expect((await sourceOn(tree.root).read(runners)).size).toBe(0);
+    expect(fake.requests).toEqual([]);
   });
 
-  async function scraped(answers: Answers, ...more: readonly string[]): Promise<{ text: string; label: string }> {
-    const processes = table();
-    const ollama = new FakeOllama();
-    closing.push(() => ollama.close());
-    ollama.models = [{ name: "m:latest", blob: HEX, loaded: { size: 9, sizeVram: 9 } }];
-    const address = await ollama.listen();
-    await processes.startRunner({ argv: argv(await endpoints(answers)), parent: await processes.startServer() });
-    const exporter = await ExporterProcess.start(["--gpu.backend=none", `--ollama.host=${address}`, ...more]);
-    closing.push(() => exporter.stop("SIGKILL"));
-    return { text: await exporter.scrape(), label: `{server="${address}",model="m:latest"}` };
-  }
-
-  it("fills the families of the model, and keeps no text of a request", async () => {
-    const { text, label } = await scraped({
-      ...REPLAYED,
-      "/slots": (response) =>
-        void response.end(capture("slots-while-busy.json").replace('"params"', '"prompt":"SECRET","params"')),
-    });
-    expect(samplesOf(text, "ollama_model_slots")).toEqual({ [label]: 1 });
-    expect(samplesOf(text, "ollama_model_active_tokens")).toEqual({ [label]: 2210 });
-    expect(samplesOf(text, "ollama_model_generated_tokens_total")).toEqual({ [label]: 21 });
-    const cached = (value: boolean) => label.replace("}", `,cached="${value}"}`);
-    expect(samplesOf(text, "ollama_model_prompt_tokens_total")).toEqual({ [cached(true)]: 8, [cached(false)]: 41 });
-    expect(samplesOf(text, "ollama_model_request_metrics")).toEqual({ [label]: 1 });
-    expect(text).not.toContain("SECRET");
+  it("asks no runner of an older generation, without a port, or whose server is gone", async () => {
+    const fake = await fakeRunner();
+    const tree = tableOf({ pid: 77, argv: fake.argv(HEX) });
+    const older: Runner = { pid: 77, parentPid: 1, kind: "blob", blobDigest: HEX, port: fake.port, orphaned: false };
+    const portless: Runner = {
+      pid: 77,
+      parentPid: 1,
+      kind: "blob",
+      blobDigest: HEX,
+      hasEndpoints: true,
+      orphaned: false,
+    };
+    const answers = await sourceOn(tree.root).read([older, portless, runnerOf(77, fake.port, { orphaned: true })]);
+    expect(answers.size).toBe(0);
+    expect(fake.requests).toEqual([]);
   });
 
-  it("changes nothing else when a runner hangs, and asks none with --ollama.runner-metrics=off", async () => {
-    const hung = await scraped({ "/slots": () => undefined, "/metrics": () => undefined });
-    expect(samplesOf(hung.text, "ollama_model_loaded")).toEqual({ [hung.label]: 1 });
-    expect(hung.text).not.toContain("ollama_model_slots");
-    expect(samplesOf(hung.text, "ollama_gpu_exporter_collector_success")).toMatchObject({
-      '{collector="processes",target="local"}': 1,
-    });
-    const off = await scraped(REPLAYED, "--ollama.runner-metrics=off");
-    expect(off.text).not.toMatch(/ollama_model_(slots|generated|request_metrics)/);
-    expect(samplesOf(off.text, "ollama_model_loaded")).toEqual({ [off.label]: 1 });
+  it("trusts no port of a runner that listens on another address than 127.0.0.1", async () => {
+    const fake = await fakeRunner();
+    const argv = argvOf(HEX, fake.port).map((word) => (word === "127.0.0.1" ? "::1" : word));
+    const tree = tableOf({ pid: 77, argv });
+    expect((await sourceOn(tree.root).read([runnerOf(77, fake.port)])).size).toBe(0);
+    expect(fake.requests).toEqual([]);
   });
 });

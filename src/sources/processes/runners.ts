@@ -71,7 +71,7 @@ export function classify(
   if (generation === undefined) return undefined;
   if (generation.role !== "model") return { role: generation.role };
   const found = modelRole(command.arguments);
-  return found.role === "runner" && generation.matches === isOllamasLlamaServer
+  return found.role === "runner" && generation.matches === isOllamasLlamaServer && isOnLoopback(command.arguments)
     ? { role: "runner", model: { ...found.model, hasEndpoints: true } }
     : found;
 }
@@ -99,9 +99,15 @@ function liesInOllama(path: string): boolean {
 function modelRole(flags: readonly string[]): OllamaRole {
   const value = valueOf(flags, "--model");
   if (value === undefined) return { role: "discovery" };
-  const port = Number(valueOf(flags, "--port") ?? NaN);
-  const listening = Number.isInteger(port) && port > 0 && port <= 65_535 ? { port } : {};
+  const text = valueOf(flags, "--port") ?? "";
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  const listening = port > 0 && port <= 65_535 ? { port } : {};
   return { role: "runner", model: { ...modelOf(value, flags), ...listening } };
+}
+
+/** 127.0.0.1 is llama-server's default and what Ollama says; with another address that port of 127.0.0.1 may be anybody's. */
+function isOnLoopback(flags: readonly string[]): boolean {
+  return (valueOf(flags, "--host") ?? "127.0.0.1") === "127.0.0.1";
 }
 
 function modelOf(value: string, flags: readonly string[]): RunnerModel {

@@ -29,8 +29,9 @@ function isSlot(value: unknown): value is Slot {
 /** `next_token` is a list with one entry per sequence; older servers gave the entry itself. */
 function decodedTokens({ next_token: next }: Slot): number | undefined {
   const entries: readonly unknown[] = Array.isArray(next) ? next : [next];
+  if (entries.length === 0) return undefined;
   const counts = entries.map((entry) =>
-    typeof entry === "object" && entry !== null && "n_decoded" in entry ? count(entry.n_decoded) : undefined,
+    typeof entry === "object" && entry !== null && "n_decoded" in entry ? whole(entry.n_decoded) : undefined,
   );
   return counts.reduce<number | undefined>(
     (sum, tokens) => (sum === undefined || tokens === undefined ? undefined : sum + tokens),
@@ -49,19 +50,34 @@ const FIELDS: Readonly<Record<string, keyof RunnerEndpoints>> = {
   requests_deferred: "requestsDeferred",
 };
 
-/** From GET /metrics: Prometheus text without labels. Undefined when nothing in it is llama.cpp's. */
+/** A sample without labels; llama.cpp writes no time behind it. */
+const SAMPLE = /^llamacpp:(\w+)[ \t]+(\S+)\s*$/;
+
+/**
+ * From GET /metrics: Prometheus text without labels. A value that is no count, or that is given twice and differently, is
+ * unknown. Undefined when nothing in it is llama.cpp's.
+ */
 export function decodeMetrics(text: string): RunnerEndpoints | undefined {
-  const found: Partial<Record<string, number>> = {};
+  const found = new Map<keyof RunnerEndpoints, number | undefined>();
   for (const line of text.split("\n")) {
-    const [, name = "", value] = /^llamacpp:(\w+)\s+(\S+)/.exec(line) ?? [];
+    const [, name = "", value = ""] = SAMPLE.exec(line) ?? [];
     const field = Object.hasOwn(FIELDS, name) ? FIELDS[name] : undefined;
-    const number = value === undefined || value === "" ? undefined : count(Number(value));
-    if (field !== undefined && number !== undefined) found[field] = number;
+    if (field === undefined) continue;
+    const number = parseCount(value);
+    found.set(field, found.has(field) && found.get(field) !== number ? undefined : number);
   }
-  return Object.keys(found).length === 0 ? undefined : found;
+  const known = [...found].filter(([, number]) => number !== undefined);
+  return known.length === 0 ? undefined : Object.fromEntries(known);
 }
 
-/** A number that can count something. */
-function count(value: unknown): number | undefined {
-  return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : undefined;
+/** A number of Prometheus' text format that can count something: decimal, finite, not negative. */
+export function parseCount(text: string): number | undefined {
+  if (!/^\+?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text)) return undefined;
+  const number = Number(text);
+  return Number.isFinite(number) ? number : undefined;
+}
+
+/** A whole number that JSON can hold exactly. */
+function whole(value: unknown): number | undefined {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }

@@ -1,6 +1,6 @@
 /**
  * Asks local runners over their own port. A port is only trusted while the very process that was started with it lives: its
- * arguments and start are compared before the request and after the answer.
+ * arguments and start are compared before the requests and after the answers.
  */
 import { Agent, request } from "undici";
 import type { Clock } from "../../lib/clock.ts";
@@ -13,17 +13,27 @@ import { decodeMetrics, decodeSlots } from "./decode.ts";
 /** For both requests of one runner together. */
 const TIMEOUT_MS = 500;
 const MAX_BODY_BYTES = 1024 * 1024;
+/** The kernel computes the boot time from the clock. */
+const BOOT_TIME_JITTER_SECONDS = 2;
 
 export interface RunnerEndpointsOptions {
   readonly procfs: string;
   readonly clock: Clock;
 }
 
+/** What holds for all runners of one reading. */
+interface Machine {
+  readonly bootTimeSeconds: number | undefined;
+  /** Network namespace of this process. */
+  readonly network: string | undefined;
+}
+
 /** Never fails: a runner that cannot be asked is not in the answer. */
 export class RunnerEndpointsSource {
   readonly #options: RunnerEndpointsOptions;
   readonly #procfs: Procfs;
-  readonly #agent = new Agent({ connections: 2, pipelining: 1 });
+  /** No connection is kept: the next one would be made to whoever has the port then, and is checked anew. */
+  readonly #agent = new Agent({ connections: 2, pipelining: 0 });
 
   constructor(options: RunnerEndpointsOptions) {
     this.#options = options;
@@ -32,8 +42,21 @@ export class RunnerEndpointsSource {
 
   /** By PID, all at once, within half a second. */
   async read(runners: readonly Runner[]): Promise<ReadonlyMap<number, RunnerEndpoints>> {
-    const asked = runners.filter(({ hasEndpoints, port }) => hasEndpoints && port !== undefined);
-    const answers = await Promise.all(asked.map(async (runner) => [runner.pid, await this.#ask(runner)] as const));
+    const candidates = runners.filter(
+      ({ hasEndpoints, port, orphaned }) => hasEndpoints && port !== undefined && !orphaned,
+    );
+    if (candidates.length === 0) return new Map();
+    const machine: Machine = {
+      bootTimeSeconds: this.#procfs.bootTimeSeconds(),
+      network: new Procfs("/proc").link("self/ns/net"),
+    };
+    const reachable = candidates.filter(({ pid }) => this.#sharesNetwork(pid, machine));
+    // Of two that claim one port only one can have it, and nobody knows which.
+    const groups = [...Map.groupBy(reachable, ({ port }) => port).values()];
+    const asked = groups.flatMap((claimants) => (claimants.length === 1 ? claimants : []));
+    const answers = await Promise.all(
+      asked.map(async (runner) => [runner.pid, await this.#ask(runner, machine)] as const),
+    );
     return new Map(answers.flatMap(([pid, answer]) => (answer ? [[pid, answer] as const] : [])));
   }
 
@@ -41,26 +64,24 @@ export class RunnerEndpointsSource {
     await this.#agent.destroy();
   }
 
-  async #ask(runner: Runner): Promise<RunnerEndpoints | undefined> {
-    if (!this.#isStill(runner)) return undefined;
-    const timer = new AbortController();
-    const late = this.#options.clock.sleep(TIMEOUT_MS, timer.signal).then(
+  async #ask(runner: Runner, machine: Machine): Promise<RunnerEndpoints | undefined> {
+    const life = this.#lifeOf(runner, machine);
+    if (life === undefined) return undefined;
+    const deadline = new AbortController();
+    const answered = new AbortController();
+    const late = this.#options.clock.sleep(TIMEOUT_MS, answered.signal).then(
       () => {
         deadline.abort();
       },
-      () => undefined, // both have answered
+      () => undefined,
     );
-    const deadline = new AbortController();
-    try {
-      const [slots, metrics] = await Promise.all([
-        this.#get(runner, "/slots", deadline.signal),
-        this.#get(runner, "/metrics", deadline.signal),
-      ]);
-      return this.#isStill(runner) ? { ...slotsOf(slots), ...metricsOf(metrics) } : undefined;
-    } finally {
-      timer.abort();
-      await late;
-    }
+    const [slots, metrics] = await Promise.all([
+      this.#get(runner, "/slots", deadline.signal),
+      this.#get(runner, "/metrics", deadline.signal),
+    ]);
+    answered.abort();
+    await late;
+    return this.#lifeOf(runner, machine) === life ? { ...slotsOf(slots), ...metricsOf(metrics) } : undefined;
   }
 
   async #get({ port = 0 }: Runner, path: string, signal: AbortSignal): Promise<Reply | undefined> {
@@ -82,25 +103,27 @@ export class RunnerEndpointsSource {
     }
   }
 
-  /** The process with this PID is the runner that was found: same port in its arguments, same start, same network. */
-  #isStill({ pid, port, startTimeSeconds }: Runner): boolean {
+  /**
+   * Says which life of the PID this is, so that two moments can be compared; undefined when the process is not the runner
+   * that was found: other port or model in its arguments, or another start.
+   */
+  #lifeOf({ pid, port, blobDigest, startTimeSeconds }: Runner, { bootTimeSeconds }: Machine): string | undefined {
     const argv = this.#procfs.arguments(pid);
     const role = argv && classify(argv, () => this.#procfs.link(`${pid}/exe`));
-    if (role?.role !== "runner" || !role.model.hasEndpoints || role.model.port !== port) return false;
-    const bootTime = this.#procfs.bootTimeSeconds();
-    const stat = this.#procfs.stat(pid);
-    if (stat && startTimeSeconds !== undefined && bootTime !== undefined) {
-      const startedAt = bootTime + stat.startTicks / TICKS_PER_SECOND;
-      if (Math.abs(startedAt - startTimeSeconds) > 2) return false;
+    if (role?.role !== "runner" || !role.model.hasEndpoints) return undefined;
+    if (role.model.port !== port || role.model.blobDigest !== blobDigest) return undefined;
+    const startTicks = this.#procfs.stat(pid)?.startTicks;
+    if (startTicks !== undefined && startTimeSeconds !== undefined && bootTimeSeconds !== undefined) {
+      const startedAt = bootTimeSeconds + startTicks / TICKS_PER_SECOND;
+      if (Math.abs(startedAt - startTimeSeconds) > BOOT_TIME_JITTER_SECONDS) return undefined;
     }
-    return this.#sharesNetwork(pid);
+    return String(startTicks);
   }
 
   /** In another network namespace 127.0.0.1 is somebody else. What cannot be read (another user's) is taken as shared. */
-  #sharesNetwork(pid: number): boolean {
+  #sharesNetwork(pid: number, { network }: Machine): boolean {
     const theirs = this.#procfs.link(`${pid}/ns/net`);
-    const own = new Procfs("/proc").link("self/ns/net");
-    return theirs === undefined || own === undefined || theirs === own;
+    return theirs === undefined || network === undefined || theirs === network;
   }
 }
 
