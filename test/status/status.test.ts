@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { humanBytes, processorShare, untilWords } from "../../src/outputs/status/ollama-words.ts";
-import { formatStatusText } from "../../src/outputs/status/text.ts";
+import { formatStatusText, type StatusTextOptions } from "../../src/outputs/status/text.ts";
+import { toStatusDict } from "../../src/outputs/status/json.ts";
 import { modelGpuUsages } from "../../src/outputs/status/status.ts";
 import type { Model, Snapshot } from "../../src/snapshot.ts";
 import { type ByteUnit, convertByteUnit } from "../../src/units.ts";
@@ -88,6 +89,56 @@ describe("the status text", () => {
       "NO OLLAMA PROCESSES RUNNING.\n",
     );
     expect(formatStatusText(empty, options)).toContain("n/a: no NVIDIA GPU");
+  });
+});
+
+describe("what models do, in the status text", () => {
+  const options = { unit: "MB", includeGpu: true, includeTimestamp: true, nowMs: NOW } as const;
+  const original = formatStatusText(SNAPSHOT, options);
+  const [known] = SNAPSHOT.models;
+  const runner = { pid: 1, parentPid: 0, kind: "blob", orphaned: false } as const;
+  const textOf = (more: Partial<Model>, change: Partial<StatusTextOptions> = {}) =>
+    formatStatusText({ ...SNAPSHOT, models: known ? [{ ...known, ...more }] : [] }, { ...options, ...change });
+  const energy = [{ gpu: "0", joules: 9, watts: 125.25 }];
+  const HEAD = ["MODELS AT WORK:", "NAME                      BUSY SLOTS TOKENS/S     POWER       ", "─".repeat(62)];
+
+  it("stands below the original layout, which stays as it is byte for byte", () => {
+    const endpoints = { slots: 4, slotsBusy: 1, generatedTokens: 300, generationSeconds: 6 };
+    const work = [...HEAD, "llama3.2:3b               1/4        50.0         125.25W     ", ""].join("\n");
+    expect(textOf({ runners: [{ ...runner, endpoints }], energy })).toBe(`${original}\n${work}`);
+    const short = { includeGpu: false, includeTimestamp: false };
+    expect(
+      textOf({ runners: [{ ...runner, endpoints }], energy }, short)
+        .split("\n")
+        .slice(3),
+    ).toEqual([expect.stringMatching(/^llama3/), "", ...work.split("\n")]);
+  });
+
+  it("says n/a for what is unknown beside what is known, and nothing when nothing is", () => {
+    const work = [...HEAD, "llama3.2:3b               n/a        n/a          125.25W     ", ""].join("\n");
+    expect(textOf({ runners: [runner], energy })).toBe(`${original}\n${work}`);
+    expect(textOf({ runners: [runner], energy: [{ gpu: "0", joules: 9 }] })).toBe(original);
+  });
+
+  it("ends with how to switch the token counters on where they are off", () => {
+    const off = textOf({ runners: [{ ...runner, endpoints: { answersMetrics: false } }] });
+    expect(off.slice(original.length)).toBe(
+      "\nNo token counters from 127.0.0.1:11434: set LLAMA_ARG_ENDPOINT_METRICS=1 in the environment of `ollama serve` and restart it (deploy/ollama/README.md)\n",
+    );
+    expect(textOf({ runners: [{ ...runner, endpoints: { answersMetrics: true } }] })).toBe(original);
+  });
+
+  it("is in the JSON of the original class too, but only where known", () => {
+    const endpoints = { slots: 4, slotsBusy: 1, generatedTokens: 300, generationSeconds: 6 };
+    const jsonOf = (more: Partial<Model>) =>
+      toStatusDict({ ...SNAPSHOT, models: known ? [{ ...known, ...more }] : [] }, options).model_gpu_usage[0] ?? {};
+    expect(jsonOf({ runners: [{ ...runner, endpoints }], energy })).toMatchObject({
+      slots: 4,
+      slots_busy: 1,
+      tokens_per_second: 50,
+      power_watts: 125.25,
+    });
+    expect(Object.keys(jsonOf({})).at(-1)).toBe("gpu_match_quality");
   });
 });
 

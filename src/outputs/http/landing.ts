@@ -11,8 +11,8 @@ const LINKS: readonly (readonly [path: string, meaning: string])[] = [
   ["/-/ready", "Readiness check"],
 ];
 
-/** The page with links and version; the only text in it that comes from outside is the configured telemetry path. */
-export function landingPage(telemetryPath: string, version: string): Answer {
+/** The page with links and version; the text in it that comes from outside is the configured telemetry path and the hints. */
+export function landingPage(telemetryPath: string, version: string, hints: readonly string[]): Answer {
   const links = [[telemetryPath, "Metrics"] as const, ...LINKS]
     .map(([path, meaning]) => `<li><a href="${escapeHtml(path)}">${escapeHtml(path)}</a> ${meaning}</li>`)
     .join("\n");
@@ -29,7 +29,7 @@ export function landingPage(telemetryPath: string, version: string): Answer {
 <ul>
 ${links}
 </ul>
-</body>
+${hints.map((hint) => `<p>${escapeHtml(hint)}.</p>\n`).join("")}</body>
 </html>
 `,
   };

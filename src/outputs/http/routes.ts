@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import type { SnapshotCache } from "../../collect/cache.ts";
 import { acceptsGzip, type ExpositionFormat, negotiate, TEXT_004 } from "../prometheus/negotiate.ts";
 import type { RenderedBodies } from "../rendered.ts";
+import { hintsOf } from "../status/hints.ts";
 import { gpuStatuses, ollamaProcesses } from "../status/status.ts";
 import { snapshotJson, toGpuJson, toProcessJson, toStatusDict } from "../status/json.ts";
 import type { Snapshot } from "../../snapshot.ts";
@@ -36,7 +37,13 @@ export function createRoutes(options: RouteOptions): ReadonlyMap<string, Route> 
   const snapshot = () => cache.get();
   const scrapes = new Scrapes(options);
   return new Map<string, Route>([
-    ["/", { name: "index", answer: () => landingPage(options.telemetryPath, options.version) }],
+    [
+      "/",
+      {
+        name: "index",
+        answer: () => landingPage(options.telemetryPath, options.version, cache.latest ? hintsOf(cache.latest) : []),
+      },
+    ],
     ["/metrics/otel", { name: "metrics_otel", answer: (request) => scrapes.answer(request, otelPage(options)) }],
     [options.telemetryPath, { name: "metrics", answer: (request) => scrapes.answer(request, metricsPage(options)) }],
     ["/-/healthy", { name: "healthy", answer: () => text(200, "healthy") }],

@@ -1,6 +1,7 @@
 /** The original class's snake_case JSON, null for unknown; and the whole snapshot for /api/v1/status. */
 import type { Snapshot } from "../../snapshot.ts";
 import { type Condition, conditionsOf } from "./conditions.ts";
+import { hintsOf } from "./hints.ts";
 import {
   type GpuMatchQuality,
   type GpuStatus,
@@ -45,6 +46,11 @@ export interface ModelUsageJson {
   readonly gpu_info: GpuJson | null;
   readonly gpus: readonly { readonly gpu_id: number; readonly uuid: string; readonly vram_bytes: number }[];
   readonly gpu_match_quality: GpuMatchQuality;
+  /** These four only when known; the original class has none of them. */
+  readonly slots?: number;
+  readonly slots_busy?: number;
+  readonly tokens_per_second?: number;
+  readonly power_watts?: number;
 }
 
 /** What toDict() returns. */
@@ -92,6 +98,7 @@ export const toProcessJson = ({ name, id, size, processor, until }: OllamaProces
 });
 
 function toUsageJson(usage: ModelGpuUsage): ModelUsageJson {
+  const { slots, slotsBusy, tokensPerSecond, powerWatts } = usage;
   return {
     model_name: usage.modelName,
     model_id: usage.modelId,
@@ -101,11 +108,19 @@ function toUsageJson(usage: ModelGpuUsage): ModelUsageJson {
     gpu_info: usage.gpuInfo ? toGpuJson(usage.gpuInfo) : null,
     gpus: usage.gpus.map(({ gpuId, uuid, vramBytes }) => ({ gpu_id: gpuId, uuid, vram_bytes: vramBytes })),
     gpu_match_quality: usage.gpuMatchQuality,
+    ...(slots !== undefined && { slots }),
+    ...(slotsBusy !== undefined && { slots_busy: slotsBusy }),
+    ...(tokensPerSecond !== undefined && { tokens_per_second: tokensPerSecond }),
+    ...(powerWatts !== undefined && { power_watts: powerWatts }),
   };
 }
 
+/** What /api/v1/status answers. */
+export type SnapshotJson = Snapshot & { readonly conditions: readonly Condition[]; readonly hints: readonly string[] };
+
 /** The snapshot is plain data already; an expiry that never comes (+Inf) becomes null in JSON. */
-export const snapshotJson = (snapshot: Snapshot): Snapshot & { readonly conditions: readonly Condition[] } => ({
+export const snapshotJson = (snapshot: Snapshot): SnapshotJson => ({
   ...snapshot,
   conditions: conditionsOf(snapshot),
+  hints: hintsOf(snapshot),
 });

@@ -1,7 +1,15 @@
 /** The status as text: what `status` and formatStatus() print. */
 import type { Snapshot } from "../../snapshot.ts";
 import type { ByteUnit } from "../../units.ts";
-import { type GpuStatus, gpuStatuses, type OllamaProcess, ollamaProcesses } from "./status.ts";
+import { hintsOf } from "./hints.ts";
+import {
+  type GpuStatus,
+  gpuStatuses,
+  type ModelGpuUsage,
+  modelGpuUsages,
+  type OllamaProcess,
+  ollamaProcesses,
+} from "./status.ts";
 
 export interface StatusTextOptions {
   readonly unit: ByteUnit;
@@ -12,6 +20,8 @@ export interface StatusTextOptions {
 
 const WIDTHS = [25, 15, 10, 15, 20];
 const HEADINGS = ["NAME", "ID", "SIZE", "PROCESSOR", "UNTIL"];
+const WORK_WIDTHS = [25, 10, 12, 12];
+const WORK_HEADINGS = ["NAME", "BUSY SLOTS", "TOKENS/S", "POWER"];
 const UNKNOWN = "n/a";
 
 /** Lines end in a newline; local time. */
@@ -22,18 +32,33 @@ export function formatStatusText(snapshot: Snapshot, options: StatusTextOptions)
     ...processLines(ollamaProcesses(snapshot, nowMs)),
     ...(includeGpu ? ["", "GPU STATUS:", "─".repeat(50), ...gpuLines(snapshot, unit)] : []),
   ];
-  return `${lines.join("\n").replace(/\n+$/, "")}\n`;
+  const original = lines.join("\n").replace(/\n+$/, "");
+  const work = workLines(modelGpuUsages(snapshot, { unit, nowMs })).join("\n");
+  return `${[original, ...(work === "" ? [] : [work]), ...hintsOf(snapshot)].join("\n\n")}\n`;
 }
 
 function processLines(processes: readonly OllamaProcess[]): readonly string[] {
   if (processes.length === 0) return ["NO OLLAMA PROCESSES RUNNING."];
   const rows = processes.map(({ name, id, size, processor, until }) => [name, id, size, processor, until]);
-  return ["OLLAMA PROCESSES:", columns(HEADINGS), "─".repeat(85), ...rows.map(columns)];
+  const table = [HEADINGS, ...rows].map((cells) => columns(cells, WIDTHS));
+  return ["OLLAMA PROCESSES:", ...table.slice(0, 1), "─".repeat(85), ...table.slice(1)];
+}
+
+/** What the models do now, below everything that the original class prints; nothing of it is known of an older Ollama elsewhere. */
+function workLines(usages: readonly ModelGpuUsage[]): readonly string[] {
+  const rows = usages.flatMap(({ modelName, slots, slotsBusy, tokensPerSecond, powerWatts }) => {
+    if (slots === undefined && tokensPerSecond === undefined && powerWatts === undefined) return [];
+    const busy = slots === undefined || slotsBusy === undefined ? UNKNOWN : `${slotsBusy}/${slots}`;
+    return [[modelName, busy, tokensPerSecond?.toFixed(1) ?? UNKNOWN, known(powerWatts?.toFixed(2), "W")]];
+  });
+  if (rows.length === 0) return [];
+  const table = [WORK_HEADINGS, ...rows].map((cells) => columns(cells, WORK_WIDTHS));
+  return ["MODELS AT WORK:", ...table.slice(0, 1), "─".repeat(62), ...table.slice(1)];
 }
 
 /** As Python's "{:<25} {:<15} {:<10} {:<15} {:<20}"; a control character in a name must not reach the terminal. */
-function columns(cells: readonly string[]): string {
-  return cells.map((cell, index) => cell.replace(/\p{Cc}/gu, "?").padEnd(WIDTHS[index] ?? 0)).join(" ");
+function columns(cells: readonly string[], widths: readonly number[]): string {
+  return cells.map((cell, index) => cell.replace(/\p{Cc}/gu, "?").padEnd(widths[index] ?? 0)).join(" ");
 }
 
 function gpuLines(snapshot: Snapshot, unit: ByteUnit): readonly string[] {
