@@ -169,7 +169,7 @@ export class Collector {
     });
     const history = advance(this.#history, joined.servers, joined.models);
     if (mode === "commit") {
-      if (nvml) this.#energy.add(nvml.energySamples ?? [], ownersOf(joined.models, processes));
+      if (nvml) this.#energy.add(nvml.energySamples ?? [], processes && ownersOf(joined.models, processes));
       this.#history = history;
       this.#accumulate(nvml?.callErrors ?? [], servers, joined);
     }
@@ -259,9 +259,12 @@ export class Collector {
 
 const modelKey = ({ server, name }: Model): string => `${server}\n${name}`;
 
-function ownersOf(models: readonly Model[], processes: ProcessesReading | undefined): ProcessOwners {
+function ownersOf(models: readonly Model[], { ollamaPids, runners }: ProcessesReading): ProcessOwners {
   const pairs = models.flatMap((model) => (model.runners ?? []).map(({ pid }) => [pid, modelKey(model)] as const));
-  return { ollamaPids: processes?.ollamaPids ?? new Set(), models: new Map(pairs) };
+  const starts = runners.flatMap(({ pid, startTimeSeconds: start }) =>
+    start === undefined ? [] : [[pid, start] as const],
+  );
+  return { ollamaPids, models: new Map(pairs), starts: new Map(starts) };
 }
 
 interface Runs {

@@ -9,6 +9,8 @@ export interface ProcessOwners {
   readonly ollamaPids: ReadonlySet<number>;
   /** `server` and `model` of a runner by PID. */
   readonly models: ReadonlyMap<number, string>;
+  /** When each runner started, by PID: with it the PID means one process for ever. */
+  readonly starts: ReadonlyMap<number, number>;
 }
 
 /** Shortest idle time whose power is believed: counters move in steps of up to a tenth of a second. */
@@ -33,10 +35,11 @@ export class EnergyLedger {
   /** By model key, then board. */
   readonly #models = new Map<string, Map<string, { joules: number; recent: number }>>();
   readonly #recentSeconds = new Map<string, number>();
-  #previous: ProcessOwners = { ollamaPids: new Set(), models: new Map() };
+  #previous: ProcessOwners = { ollamaPids: new Set(), models: new Map(), starts: new Map() };
 
-  /** Takes in the samples between the last reading and this one, whose processes are given. */
-  add(samples: readonly EnergySample[], owners: ProcessOwners): void {
+  /** Takes in the samples between the last reading and this one, whose processes are given; undefined when they could not be read. */
+  add(samples: readonly EnergySample[], found: ProcessOwners | undefined): void {
+    const owners = found ? withKnownModels(found, this.#previous) : this.#previous;
     this.#recentSeconds.clear();
     for (const boards of this.#models.values()) for (const entry of boards.values()) entry.recent = 0;
     for (const sample of samples) this.#integrate(sample, owners);
@@ -115,6 +118,14 @@ export class EnergyLedger {
     boards.set(uuid, { joules: entry.joules + joules, recent: entry.recent + joules });
     this.#models.set(key, boards);
   }
+}
+
+/** A runner runs one model as long as it lives: what is known of it stays known while its server does not answer. */
+function withKnownModels(found: ProcessOwners, before: ProcessOwners): ProcessOwners {
+  const kept = [...before.models].filter(
+    ([pid]) => found.starts.has(pid) && found.starts.get(pid) === before.starts.get(pid),
+  );
+  return { ...found, models: new Map([...kept, ...found.models]) };
 }
 
 interface Interval {

@@ -13,8 +13,13 @@ const OWNERS: ProcessOwners = {
     [2, A],
     [3, B],
   ]),
+  starts: new Map([
+    [1, 100],
+    [2, 100],
+    [3, 100],
+  ]),
 };
-const NOBODY: ProcessOwners = { ollamaPids: new Set(), models: new Map() };
+const NOBODY: ProcessOwners = { ollamaPids: new Set(), models: new Map(), starts: new Map() };
 
 const at = (atSeconds: number, energyJoules: number, busy?: EnergySample["busy"], uuid = "G"): EnergySample => ({
   uuid,
@@ -143,6 +148,31 @@ describe("the energy of a board", () => {
     made.add([at(30, 6500, [[1, 1]])], NOBODY);
     expect(made.ofModel(A, "G", false)).toEqual({ joules: 2000 });
     expect(made.ofBoard("G")).toMatchObject({ ollamaJoules: 2000, otherJoules: 2000 });
+  });
+
+  it("goes on to its owners while the process table cannot be read", () => {
+    const made = ledger(IDLE);
+    for (const [seconds, joules] of [
+      [20, 4000],
+      [30, 6500],
+      [40, 9000],
+    ] as const)
+      made.add([at(seconds, joules, [[1, 1]])], undefined);
+    expect(made.ofModel(A, "G", false)?.joules).toBe(6000);
+    expect(made.ofBoard("G")).toMatchObject({ ollamaJoules: 6000, otherJoules: 0 });
+  });
+
+  it("goes on to the model of a runner whose server does not answer, but not of another process with its PID", () => {
+    const silent = { ...OWNERS, models: new Map<number, string>() };
+    const made = ledger(IDLE);
+    made.add([at(20, 4000, [[1, 1]])], silent);
+    made.add([at(30, 6500, [[1, 1]])], silent);
+    expect(made.ofModel(A, "G", false)?.joules).toBe(4000);
+    const another = { ...silent, starts: new Map([[1, 900]]) };
+    made.add([], another);
+    made.add([at(40, 9000, [[1, 1]])], another);
+    expect(made.ofModel(A, "G", false)?.joules).toBe(4000);
+    expect(made.ofBoard("G")).toMatchObject({ ollamaJoules: 6000, otherJoules: 0 });
   });
 
   it("is zero, not absent, for a model that is loaded and does nothing", () => {

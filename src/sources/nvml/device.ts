@@ -1,7 +1,7 @@
 /** One device handle with its memory of what it does not support; typed getters over raw calls. */
 import { RC, returnName, TEXT_LENGTH } from "./abi.ts";
 import { ENDS_READING, NvmlFault, UNSUPPORTED } from "./faults.ts";
-import type { Argument, NvmlLibrary } from "./library.ts";
+import type { Argument, DriverLibrary } from "./library.ts";
 
 const HIGH_WORD = 0x1_0000_0000;
 const ALL_ONES = 0xffffffff;
@@ -41,10 +41,12 @@ export class CallErrors {
 }
 
 export interface DeviceContext {
-  readonly library: NvmlLibrary;
+  readonly library: DriverLibrary;
   readonly errors: CallErrors;
-  /** Monotonic milliseconds. */
+  /** Milliseconds of a clock that never steps back and outlives this process. */
   readonly now: () => number;
+  /** Unix milliseconds, as the driver stamps its samples. */
+  readonly wallMs: () => number;
 }
 
 /** u32, or undefined for NVML_VALUE_NOT_AVAILABLE. */

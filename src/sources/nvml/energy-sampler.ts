@@ -6,28 +6,42 @@ import { readBusyShares } from "./process-lists.ts";
 
 /** Ten minutes of a second each: nobody scrapes more rarely for long, and then neighbours are joined. */
 const MOST_SAMPLES = 600;
+const COUNTER = "nvmlDeviceGetTotalEnergyConsumption";
 
-interface Board {
+/** What a reading has just found out about a board. */
+export interface SampledBoard {
   readonly uuid: string;
   readonly handle: bigint;
+  readonly energyJoules: number | undefined;
+  /** In MIG mode the board's utilisation samples, should there be any, are not those of its processes. */
+  readonly inMigMode: boolean;
+}
+
+interface Board extends SampledBoard {
   readonly memory: DeviceMemory;
 }
 
 export class EnergySampler {
   readonly #context: DeviceContext;
+  /** The work before this time has been counted by the worker before this one. */
+  readonly #sinceSeconds: number | undefined;
   readonly #boards = new Map<string, Board>();
   readonly #samples = new Map<string, EnergySample[]>();
+  /** Last sample of utilisation that was used, by UUID; outlives the boards. */
+  readonly #usedUntilUs = new Map<string, number>();
+  readonly #withCounter = new Set<string>();
 
-  constructor(context: DeviceContext) {
+  constructor(context: DeviceContext, sinceSeconds?: number) {
     this.#context = context;
+    this.#sinceSeconds = sinceSeconds;
   }
 
   /** Samples this board from now on, and once at this moment with the counter that a reading has just read. */
-  watch(uuid: string, handle: bigint, energyJoules: number | undefined): void {
-    const memory = this.#boards.get(uuid)?.memory ?? newDeviceMemory();
-    const board = { uuid, handle, memory };
+  watch(found: SampledBoard): void {
+    const { uuid } = found;
+    const board = { ...found, memory: this.#boards.get(uuid)?.memory ?? this.#newMemory(uuid) };
     this.#boards.set(uuid, board);
-    this.#sample(board, energyJoules);
+    this.#sample(board, found.energyJoules);
   }
 
   /** Handles are void: the boards are found again by the next reading. */
@@ -53,24 +67,38 @@ export class EnergySampler {
     return taken;
   }
 
-  #sample({ uuid, handle, memory }: Board, known: number | undefined): void {
+  #newMemory(uuid: string): DeviceMemory {
+    const memory = newDeviceMemory();
+    const { now, wallMs } = this.#context;
+    const since = this.#sinceSeconds;
+    const inherited = since === undefined ? 0 : (wallMs() - (now() - since * 1000)) * 1000;
+    memory.lastSampleUs = this.#usedUntilUs.get(uuid) ?? inherited;
+    return memory;
+  }
+
+  #sample({ uuid, handle, memory, inMigMode }: Board, known: number | undefined): void {
     const device = new Device(handle, memory, this.#context);
-    const millijoules = known ?? device.u64("nvmlDeviceGetTotalEnergyConsumption");
-    const energyJoules = known ?? (millijoules === undefined ? undefined : millijoules / 1000);
-    const milliwatts = energyJoules === undefined ? device.u32("nvmlDeviceGetPowerUsage") : undefined;
-    if (energyJoules === undefined && milliwatts === undefined) return;
-    const busy = readBusyShares(device, Date.now() * 1000);
+    const energyJoules = known ?? thousandth(device.u64(COUNTER));
+    if (energyJoules !== undefined) this.#withCounter.add(uuid);
+    // A counter that fails for once is waited for, since it loses nothing meanwhile; power in its place would.
+    else if (this.#withCounter.has(uuid) && !device.lacks(COUNTER)) return;
+    const powerWatts = energyJoules === undefined ? thousandth(device.u32("nvmlDeviceGetPowerUsage")) : undefined;
+    if (energyJoules === undefined && powerWatts === undefined) return;
+    const busy = inMigMode ? undefined : readBusyShares(device, this.#context.wallMs() * 1000);
+    this.#usedUntilUs.set(uuid, memory.lastSampleUs);
     const samples = this.#samples.get(uuid) ?? [];
     samples.push({
       uuid,
-      atSeconds: Number(process.hrtime.bigint()) / 1e9, // the machine's own clock: the same for the next worker
+      atSeconds: this.#context.now() / 1000,
       ...(energyJoules !== undefined && { energyJoules }),
-      ...(milliwatts !== undefined && { powerWatts: milliwatts / 1000 }),
+      ...(powerWatts !== undefined && { powerWatts }),
       ...(busy && { busy }),
     });
     this.#samples.set(uuid, samples.length > MOST_SAMPLES ? joined(samples) : samples);
   }
 }
+
+const thousandth = (value: number | undefined): number | undefined => (value === undefined ? undefined : value / 1000);
 
 /** Half as many: each pair becomes its later sample with the work of both. What a counter sums to stays exact. */
 function joined(samples: readonly EnergySample[]): EnergySample[] {

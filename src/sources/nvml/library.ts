@@ -11,6 +11,9 @@ export type Argument = bigint | number | Buffer | string | null;
 
 type NativeFunction = (...args: Argument[]) => number;
 
+/** What is asked of a driver library. */
+export type DriverLibrary = Pick<NvmlLibrary, "has" | "call">;
+
 /** Binds and calls functions of one libnvidia-ml. Not safe against a hanging or crashing driver: runs in a child process. */
 export class NvmlLibrary {
   readonly #library: ReturnType<typeof koffi.load>;

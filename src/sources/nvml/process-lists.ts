@@ -2,7 +2,7 @@
 import { type GpuProcess, PROCESS_KINDS, type ProcessKind } from "../../snapshot.ts";
 import { PROCESS_ENTRY, RC, UTILIZATION_SAMPLE } from "./abi.ts";
 import { type Device, u64At } from "./device.ts";
-import type { NvmlLibrary } from "./library.ts";
+import type { DriverLibrary } from "./library.ts";
 
 const LIST_CALLS: Readonly<Record<ProcessKind, string>> = {
   compute: "nvmlDeviceGetComputeRunningProcesses",
@@ -89,17 +89,20 @@ export function readBusyShares(
 ): readonly (readonly [pid: number, weight: number])[] | undefined {
   const { memory } = device;
   if (memory.lastSampleUs > wallUs + 60_000_000) memory.lastSampleUs = 0; // the wall clock stepped back
-  const samples = readSamples(device, memory.lastSampleUs);
+  const since = memory.lastSampleUs;
+  const samples = readSamples(device, since);
   if (!samples) return undefined;
-  const fresh = samples.filter(({ at, sm }) => sm > 0 && sm <= 100 && at > memory.lastSampleUs);
-  memory.lastSampleUs = Math.max(memory.lastSampleUs, ...samples.filter(({ sm }) => sm <= 100).map(({ at }) => at));
   const weights = new Map<number, number>();
-  for (const { pid, sm } of fresh) weights.set(pid, (weights.get(pid) ?? 0) + sm);
+  for (const { pid, at, sm } of samples) {
+    if (sm > 100 || at <= since || at > wallUs + 60_000_000) continue;
+    memory.lastSampleUs = Math.max(memory.lastSampleUs, at);
+    if (sm > 0) weights.set(pid, (weights.get(pid) ?? 0) + sm);
+  }
   return [...weights];
 }
 
 /** Newest ABI first; v3 entries are 32 bytes long in the drivers 535.43 to 535.98. */
-function versionsOf(library: NvmlLibrary): readonly (readonly [suffix: string, stride: number])[] {
+function versionsOf(library: DriverLibrary): readonly (readonly [suffix: string, stride: number])[] {
   const longEntries =
     library.has("nvmlDeviceGetConfComputeMemSizeInfo") && !library.has("nvmlDeviceGetRunningProcessDetailList");
   return [

@@ -7,6 +7,8 @@ export interface ReadRequest {
   readonly include?: readonly string[];
   /** Between two energy samples; 0 = none. */
   readonly energyIntervalMs: number;
+  /** Time of the last energy sample that the parent has, of this worker or of one before it. */
+  readonly energySinceSeconds?: number;
 }
 
 export type WorkerReply = { readonly id: number } & (

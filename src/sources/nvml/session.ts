@@ -1,10 +1,11 @@
 /** One initialised driver library: every board and MIG instance in one synchronous reading. */
+import type { Clock } from "../../lib/clock.ts";
 import type { EnergySample, Gpu, NvmlCallError } from "../../snapshot.ts";
 import { RC, returnName, TEXT_LENGTH } from "./abi.ts";
 import { CallErrors, Device, type DeviceContext, type DeviceMemory, newDeviceMemory, textAt } from "./device.ts";
 import { NvmlFault } from "./faults.ts";
 import { EnergySampler } from "./energy-sampler.ts";
-import type { NvmlLibrary } from "./library.ts";
+import type { DriverLibrary } from "./library.ts";
 import { countsOf, processesOf, readProcessLists, readUtilization, without } from "./process-lists.ts";
 import { readBoard, readIdentity, readMemory, type Values } from "./readings.ts";
 import { type XidEvent, XidWatcher } from "./xid.ts";
@@ -26,7 +27,16 @@ export interface SessionOptions {
   readonly include?: readonly string[];
   /** Samples energy between readings too; false = not at all. */
   readonly samplesEnergy: boolean;
+  /** Time of the last energy sample of the worker before this one. */
+  readonly energySinceSeconds?: number;
+  /** Default the machine's: its monotonic clock is the same for the next worker. */
+  readonly clock?: Pick<Clock, "now" | "monotonic">;
 }
+
+const MACHINE_CLOCK: NonNullable<SessionOptions["clock"]> = {
+  now: () => Date.now(),
+  monotonic: () => Number(process.hrtime.bigint()) / 1e6,
+};
 
 const VENDOR = "nvidia";
 
@@ -40,11 +50,12 @@ export class NvmlSession {
   readonly #energy: EnergySampler | undefined;
   #xids: XidWatcher;
 
-  constructor(library: NvmlLibrary, { include, samplesEnergy }: SessionOptions) {
+  constructor(library: DriverLibrary, options: SessionOptions) {
+    const { include, samplesEnergy, energySinceSeconds, clock = MACHINE_CLOCK } = options;
     this.#include = include && new Set(include);
-    this.#context = { library, errors: new CallErrors(), now: () => performance.now() };
+    this.#context = { library, errors: new CallErrors(), now: clock.monotonic, wallMs: clock.now };
     this.#xids = new XidWatcher(this.#context);
-    this.#energy = samplesEnergy ? new EnergySampler(this.#context) : undefined;
+    this.#energy = samplesEnergy ? new EnergySampler(this.#context, energySinceSeconds) : undefined;
   }
 
   /** Between two readings. Never throws: what is wrong with the driver shows in the next reading. */
@@ -149,7 +160,7 @@ export class NvmlSession {
       ...this.#readProcesses(board, elsewhere),
     };
     if (this.#xids.watch(board, uuid)) xidUuids.push(uuid);
-    this.#energy?.watch(uuid, handle, gpu.energyJoules);
+    this.#energy?.watch({ uuid, handle, energyJoules: gpu.energyJoules, inMigMode: migMode === 1 });
     return [gpu, ...kept];
   }
 
@@ -183,7 +194,7 @@ export class NvmlSession {
     const lists = without(readProcessLists(device), elsewhere);
     const processes = processesOf(lists);
     const pids = new Set(processes?.map(({ pid }) => pid));
-    const utilization = processes && readUtilization(device, pids, Date.now() * 1000);
+    const utilization = processes && readUtilization(device, pids, this.#context.wallMs() * 1000);
     return {
       ...(lists.size > 0 && { processCounts: countsOf(lists) }),
       ...(processes && {

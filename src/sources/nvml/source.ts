@@ -49,6 +49,7 @@ export class NvmlSource implements Source<NvmlReading> {
   #worker: WorkerProcess | undefined;
   #callErrors: NvmlCallError[] = [];
   #energySamples: EnergySample[] = [];
+  #lastEnergyAt = 0;
   #missing: { readonly reason: string; readonly at: number } | undefined;
   #lastKillAt = -Infinity;
   #deaths = 0;
@@ -92,7 +93,12 @@ export class NvmlSource implements Source<NvmlReading> {
     if (busy && (await this.#within(until, busy, signal)) === "late") return final(this.#late(signal));
     const worker = this.#workerToAsk();
     if (!worker) return final(failed(this.#backoffReason()));
-    const reading = worker.read({ library, energyIntervalMs, ...(include && { include }) });
+    const reading = worker.read({
+      library,
+      energyIntervalMs,
+      ...(include && { include }),
+      ...(this.#lastEnergyAt > 0 && { energySinceSeconds: this.#lastEnergyAt }),
+    });
     const answer = await this.#within(until, reading, signal);
     if (answer !== "late") return this.#attemptOf(answer);
     void reading.then((late) => {
@@ -202,6 +208,7 @@ export class NvmlSource implements Source<NvmlReading> {
 
   #absorb({ callErrors, xidEvents, energySamples }: WorkerReading): void {
     this.#energySamples.push(...energySamples);
+    this.#lastEnergyAt = energySamples.reduce((last, { atSeconds }) => Math.max(last, atSeconds), this.#lastEnergyAt);
     this.#xids.add(xidEvents, this.#options.clock.now() / 1000);
     this.#warnOnce(callErrors);
     this.#callErrors.push(...callErrors);

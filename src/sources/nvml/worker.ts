@@ -22,9 +22,10 @@ process.on("message", (request: ReadRequest) => {
   });
 });
 
-function answer({ id, library, include, energyIntervalMs }: ReadRequest): WorkerReply {
+function answer(request: ReadRequest): WorkerReply {
+  const { id, library } = request;
   try {
-    session ??= start(new NvmlLibrary(library), energyIntervalMs, include);
+    session ??= start(new NvmlLibrary(library), request);
   } catch (error) {
     return { id, type: "unloadable", reason: messageOf(error) };
   }
@@ -36,8 +37,8 @@ function answer({ id, library, include, energyIntervalMs }: ReadRequest): Worker
   }
 }
 
-function start(library: NvmlLibrary, energyIntervalMs: number, include: readonly string[] | undefined): NvmlSession {
-  const started = new NvmlSession(library, { samplesEnergy: energyIntervalMs > 0, ...(include && { include }) });
+function start(library: NvmlLibrary, { energyIntervalMs, ...options }: ReadRequest): NvmlSession {
+  const started = new NvmlSession(library, { ...options, samplesEnergy: energyIntervalMs > 0 });
   if (energyIntervalMs > 0) {
     setInterval(() => {
       started.sampleEnergy();
