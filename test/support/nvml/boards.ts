@@ -99,6 +99,7 @@ export function h100(overrides: Partial<Gpu> = {}): Gpu {
     },
     processes: [],
     samples: [],
+    gpm: { supported: 1, elapsed: "now", active: { 2: "57%", 3: "21%", 5: "9%", 10: "44%" } },
   };
   return override(base, overrides);
 }
@@ -204,6 +205,7 @@ export function a100Mig(overrides: Partial<Gpu> = {}): Gpu {
     clock: { graphics: 1095, sm: 1080, memory: 1215, video: 975 },
     maxClock: { graphics: 1410, sm: 1395, memory: 1230, video: 1290 },
     samples: undefined,
+    gpm: undefined, // older than Hopper
     migMode: { current: 1, pending: 1 },
     mig: [
       {

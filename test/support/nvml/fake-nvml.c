@@ -42,6 +42,11 @@
  *   gpu.0.process.4242 = compute 1073741824 [gi 1] [ci 0] [; graphics n/a [...]]      kinds: compute graphics mps
  *   gpu.0.process_utilization = 1          process utilisation works though no sample is set (NOT_FOUND = idle)
  *   gpu.0.utilization_sample.N = PID SM TIMESTAMP [MEM ENC DEC JPG OFA]     TIMESTAMP in us, `now`, `now-5000000`
+ *   gpu.0.gpm.supported = 1                0 = the query says no; not set = the query itself is not supported
+ *   gpu.0.gpm.elapsed = 1000000|now        what a sample taken now counts: time that passed (`now`: the clock's us),
+ *   gpu.0.gpm.active.2 = 250000|61%|nan|untouched    and how much of it metric 2 was active. Metrics are computed from two samples:
+ *                                          100 * growth of active / growth of elapsed; % = this share of elapsed;
+ *                                          untouched = the metric is left as the caller passed it
  *   gpu.0.mig_mode.current .pending        gpu.0.max_mig_devices
  *   gpu.0.mig.1.gpu_instance_id .compute_instance_id, .attributes = the 9 members in struct order
  *
@@ -162,7 +167,8 @@ static const char *const device_keys[] = {
     "ecc_errors.uncorrected_aggregate", "remapped_rows.corrected", "remapped_rows.uncorrected",
     "remapped_rows.pending", "remapped_rows.failure", "retired_pages_pending", "persistence_mode",
     "compute_mode", "display_active", "display_mode", "event_types", "field.#", "field.#:#", "field_default",
-    "process.#", "process_utilization", "utilization_sample.#", "mig_mode.current", "mig_mode.pending",
+    "process.#", "process_utilization", "utilization_sample.#", "gpm.supported",
+    "gpm.elapsed", "gpm.active.#", "mig_mode.current", "mig_mode.pending",
     "max_mig_devices", "gpu_instance_id", "compute_instance_id", "attributes",
 };
 
@@ -521,7 +527,11 @@ static int enter(const char *const *slot, int id) {
 
 API(nvmlInit_v2, GLOBAL, (void), ()) { return initialized++, OK; }
 API(nvmlInitWithFlags, GLOBAL, (uint32_t flags), (flags)) { return (void)flags, initialized++, OK; }
-API(nvmlShutdown, GLOBAL, (void), ()) { return initialized--, OK; }
+static size_t gpm_samples_in_use(void);
+API(nvmlShutdown, GLOBAL, (void), ()) {
+  if (initialized == 1 && gpm_samples_in_use()) die("%zu GPM samples are not freed at shutdown", gpm_samples_in_use());
+  return initialized--, OK;
+}
 
 static const char *const slot_nvmlErrorString __attribute__((section("fake_functions"), used)) = "nvmlErrorString";
 EXPORT const char *nvmlErrorString(int rc);
@@ -960,19 +970,113 @@ API(nvmlDeviceGetProcessesUtilizationInfo, id_of(device), (Device device, struct
   return samples_since(id_of(device), io->last_seen, &io->count, NULL, io->rows);
 }
 
-/* ---- GPM: the functions exist, as on a driver whose GPU is older than Hopper ---- */
+/* ---- GPM: a sample holds the counters of its moment; a metric is computed from two samples ---- */
 
-#define GPM(name, id, parameters, arguments) \
-  API(name, id, parameters, arguments) { return NOT_SUPPORTED; }
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-GPM(nvmlGpmQueryDeviceSupport, id_of(device), (Device device, void *out), (device, out))
-GPM(nvmlGpmSampleAlloc, GLOBAL, (void **out), (out))
-GPM(nvmlGpmSampleGet, id_of(device), (Device device, void *sample), (device, sample))
-GPM(nvmlGpmMigSampleGet, id_of(device), (Device device, uint32_t gpu_instance, void *sample), (device, gpu_instance, sample))
-GPM(nvmlGpmMetricsGet, GLOBAL, (void *metrics), (metrics))
-GPM(nvmlGpmSampleFree, GLOBAL, (void *sample), (sample))
-#pragma GCC diagnostic pop
+struct gpm_counter { int rc; bool untouched; double active; };
+struct gpm_sample {
+  bool used, taken;
+  int id;
+  double elapsed;
+  struct gpm_counter counters[GPM_METRICS];
+};
+static struct gpm_sample gpm_samples[160];
+enum { MAX_GPM_SAMPLES = sizeof gpm_samples / sizeof *gpm_samples };
+
+static size_t gpm_samples_in_use(void) {
+  size_t used = 0;
+  for (size_t i = 0; i < MAX_GPM_SAMPLES; i++) used += gpm_samples[i].used;
+  return used;
+}
+
+/* A sample that was freed, or was never one, is a mistake that would corrupt a real client's memory. */
+static struct gpm_sample *gpm_sample_of(void *handle, const char *what) {
+  for (size_t i = 0; i < MAX_GPM_SAMPLES; i++)
+    if (&gpm_samples[i] == handle && gpm_samples[i].used) return &gpm_samples[i];
+  die("%s of a GPM sample that is not allocated", what);
+}
+
+API(nvmlGpmQueryDeviceSupport, id_of(device), (Device device, struct gpm_support *io), (device, io)) {
+  if (!io) return INVALID_ARGUMENT;
+  if (io->version != 1) return VERSION_MISMATCH;
+  int id = id_of(device);
+  return get_u32(mig_of(id) < 0 ? id : id_of_gpu((uint32_t)gpu_of(id)), "gpm.supported", &io->supported);
+}
+
+API(nvmlGpmSampleAlloc, GLOBAL, (void **out), (out)) {
+  if (!out) return INVALID_ARGUMENT;
+  for (size_t i = 0; i < MAX_GPM_SAMPLES; i++) {
+    if (gpm_samples[i].used) continue;
+    gpm_samples[i] = (struct gpm_sample){.used = true};
+    return *out = &gpm_samples[i], OK;
+  }
+  die("more than %d GPM samples: is one freed?", MAX_GPM_SAMPLES);
+}
+
+API(nvmlGpmSampleFree, GLOBAL, (void *handle), (handle)) {
+  gpm_sample_of(handle, "freeing")->used = false;
+  return OK;
+}
+
+static double gpm_number(const struct entry *entry, double elapsed) {
+  char *end;
+  double number = strtod(entry->value, &end);
+  if (*end == '%') number *= elapsed / 100, end++;
+  if (end == entry->value || *end) malformed(entry);
+  return number;
+}
+
+static int take_gpm_sample(int id, struct gpm_sample *sample) {
+  const struct entry *entry = find(id, "gpm.elapsed");
+  if (!entry) return NOT_SUPPORTED;
+  int rc = failure(entry);
+  if (rc) return rc;
+  bool now = strcmp(entry->value, "now") == 0;
+  *sample = (struct gpm_sample){.used = true, .taken = true, .id = id};
+  sample->elapsed = now ? (double)now_us() : gpm_number(entry, 0);
+  for (size_t metric = 0; metric < GPM_METRICS; metric++) sample->counters[metric].rc = NOT_SUPPORTED;
+  for (size_t next = 0; (entry = each(id, "gpm.active.", &next));) {
+    unsigned long metric = strtoul(entry->key + strlen("gpm.active."), NULL, 10);
+    if (metric >= GPM_METRICS) die("%s:%d: there is no GPM metric %lu", path, entry->line, metric);
+    rc = failure(entry);
+    bool untouched = strcmp(entry->value, "untouched") == 0;
+    sample->counters[metric] = (struct gpm_counter){rc, untouched, rc || untouched ? 0 : gpm_number(entry, sample->elapsed)};
+  }
+  return OK;
+}
+
+API(nvmlGpmSampleGet, id_of(device), (Device device, void *handle), (device, handle)) {
+  return take_gpm_sample(id_of(device), gpm_sample_of(handle, "taking"));
+}
+
+API(nvmlGpmMigSampleGet, id_of(device), (Device device, uint32_t gpu_instance, void *handle), (device, gpu_instance, handle)) {
+  struct gpm_sample *sample = gpm_sample_of(handle, "taking");
+  if (mig_of(id_of(device)) >= 0) return INVALID_ARGUMENT;
+  for (int mig = 1; mig <= MAX_MIGS; mig++) {
+    int id = id_of(device) + mig;
+    uint32_t number;
+    if (exists[id] && !get_u32(id, "gpu_instance_id", &number) && number == gpu_instance) return take_gpm_sample(id, sample);
+  }
+  return INVALID_ARGUMENT;
+}
+
+API(nvmlGpmMetricsGet, GLOBAL, (struct gpm_metrics_get *io), (io)) {
+  if (!io || io->count < 1 || io->count > GPM_METRICS) return INVALID_ARGUMENT;
+  if (io->version != 1) return VERSION_MISMATCH;
+  const struct gpm_sample *older = gpm_sample_of(io->older, "comparing"), *newer = gpm_sample_of(io->newer, "comparing");
+  if (!older->taken || !newer->taken || older->id != newer->id || newer->elapsed <= older->elapsed) return INVALID_ARGUMENT;
+  for (uint32_t i = 0; i < io->count; i++) {
+    struct gpm_metric *metric = &io->metrics[i];
+    if (metric->id >= GPM_METRICS) {
+      metric->rc = INVALID_ARGUMENT;
+      continue;
+    }
+    const struct gpm_counter *from = &older->counters[metric->id], *to = &newer->counters[metric->id];
+    if (to->untouched) continue;
+    metric->rc = to->rc ? to->rc : from->rc;
+    if (metric->rc == OK) metric->value = 100 * (to->active - from->active) / (newer->elapsed - older->elapsed);
+  }
+  return OK;
+}
 
 /* ---- MIG ---- */
 

@@ -64,6 +64,11 @@ struct attributes {
   uint64_t memory_mb;
 };
 
+struct gpm_support { uint32_t version, supported; };
+struct gpm_metric { uint32_t id; int32_t rc; double value; const char *short_name, *long_name, *unit; };
+enum { GPM_METRICS = 333 }; /* 98 in older headers; only the first `count` entries are touched */
+struct gpm_metrics_get { uint32_t version, count; void *older, *newer; struct gpm_metric metrics[GPM_METRICS]; };
+
 #define SIZE(type, size) _Static_assert(sizeof(struct type) == (size), "size of " #type)
 #define AT(type, member, offset) \
   _Static_assert(offsetof(struct type, member) == (offset), "offset of " #type "." #member)
@@ -105,5 +110,9 @@ _Static_assert(VERSIONED(struct margin_temperature, 1) == 0x01000008, "version w
 SIZE(attributes, 40); AT(attributes, multiprocessors, 0); AT(attributes, copy_engines, 4);
 AT(attributes, decoders, 8); AT(attributes, encoders, 12); AT(attributes, jpegs, 16); AT(attributes, ofas, 20);
 AT(attributes, gpu_slices, 24); AT(attributes, compute_slices, 28); AT(attributes, memory_mb, 32);
+SIZE(gpm_support, 8); AT(gpm_support, version, 0); AT(gpm_support, supported, 4);
+SIZE(gpm_metric, 40); AT(gpm_metric, id, 0); AT(gpm_metric, rc, 4); AT(gpm_metric, value, 8); AT(gpm_metric, short_name, 16);
+SIZE(gpm_metrics_get, 13344); AT(gpm_metrics_get, count, 4); AT(gpm_metrics_get, older, 8);
+AT(gpm_metrics_get, newer, 16); AT(gpm_metrics_get, metrics, 24);
 
 #endif

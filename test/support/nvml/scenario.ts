@@ -38,6 +38,14 @@ export type FieldType = "double" | "u32" | "ulong" | "u64" | "i64" | "i32" | "u1
 export type Field =
   Failure | { readonly type: FieldType; readonly value: number | bigint; readonly latencyUsec?: number | undefined };
 
+/** What a GPM sample counts, by metric id; a metric is computed from two samples, see fake-nvml.c. */
+export interface Gpm {
+  /** 0 = the driver says that the board has none; left out = it cannot even be asked. */
+  readonly supported?: Num | undefined;
+  readonly elapsed?: Num | "now" | undefined;
+  readonly active?: Readonly<Record<number, Num | "nan" | "untouched" | `${number}%` | undefined>> | undefined;
+}
+
 export interface Device {
   readonly name?: Text | undefined;
   readonly uuid?: Text | undefined;
@@ -89,6 +97,7 @@ export interface Device {
   readonly processes?: readonly Process[] | undefined;
   /** Process utilisation; [] = supported and idle (NOT_FOUND), left out = not supported. */
   readonly samples?: readonly Sample[] | undefined;
+  readonly gpm?: Gpm | undefined;
 }
 
 export interface MigDevice extends Device {
