@@ -56,6 +56,11 @@ export interface Gpu {
   readonly decoderUtilizationRatio?: number;
   readonly jpegUtilizationRatio?: number;
   readonly ofaUtilizationRatio?: number;
+  /** These four are means over the time since the last reading; of a MIG instance, its GPU instance's. */
+  readonly smActiveRatio?: number;
+  readonly smOccupancyRatio?: number;
+  readonly tensorActiveRatio?: number;
+  readonly dramActiveRatio?: number;
   readonly temperatureCelsius?: number;
   readonly memoryTemperatureCelsius?: number;
   /** By threshold: shutdown, slowdown, memory_max, gpu_max. */

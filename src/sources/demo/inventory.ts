@@ -118,6 +118,7 @@ export interface Board {
   readonly ecc?: { readonly corrected: number; readonly uncorrected: number };
   readonly throttles?: true;
   readonly nvlink?: true;
+  readonly gpm?: true;
   readonly fan?: true;
   readonly graphicsMhz: number;
 }
@@ -134,6 +135,7 @@ export const BOARDS: readonly Board[] = [
     idleWatts: 72,
     limitWatts: 700,
     nvlink: true,
+    gpm: true,
     ecc: { corrected: 0, uncorrected: 0 },
     graphicsMhz: 1980,
   },

@@ -108,6 +108,7 @@ function boardAt(board: Board, seconds: number, unixSeconds: number): Gpu {
     bar1MemoryTotalBytes: 2 ** Math.ceil(Math.log2(board.memoryBytes)),
     bar1MemoryUsedBytes: 12 * MIB,
     ...(instances ? {} : utilizationAt(busy, seconds)),
+    ...(board.gpm && gpmAt(busy)),
     temperatureCelsius: Math.round(34 + busy * 40 + index * 2),
     temperatureMarginCelsius: Math.round(53 - busy * 40 - index * 2),
     temperatureThresholdCelsius: { shutdown: 95, slowdown: 92, memory_max: 95, gpu_max: 87 },
@@ -154,6 +155,16 @@ function utilizationAt(busy: number, seconds: number): Partial<Gpu> {
     decoderUtilizationRatio: Math.round(wave(seconds, 400) * 4) / 100,
     jpegUtilizationRatio: 0,
     ofaUtilizationRatio: 0,
+  };
+}
+
+/** Token generation waits for the memory: much bandwidth, few warps, little for the tensor cores to do. */
+function gpmAt(busy: number): Partial<Gpu> {
+  return {
+    smActiveRatio: Math.round(busy * 930) / 1000,
+    smOccupancyRatio: Math.round(busy * 310) / 1000,
+    tensorActiveRatio: Math.round(busy * 120) / 1000,
+    dramActiveRatio: Math.round(busy * 710) / 1000,
   };
 }
 

@@ -69,6 +69,10 @@ export const PCI_INFO_V3 = { size: 68, busId: 36, busIdLength: 32 } as const;
 export const FIELD_VALUE = { size: 40, fieldId: 0, scopeId: 4, valueType: 24, returnCode: 28, value: 32 } as const;
 export const EVENT_DATA = { size: 32, device: 0, type: 8, data: 16 } as const;
 export const UTILIZATION_SAMPLE = { size: 32, pid: 0, timestamp: 8, sm: 16 } as const;
+export const GPM_SUPPORT = { size: 8, version: 1, isSupported: 4 } as const;
+/** Of metrics[333], as in the newest header; older ones have 98, and only the first `count` are read. */
+export const GPM_METRICS_GET = { size: 13344, version: 1, count: 4, older: 8, newer: 16, metrics: 24 } as const;
+export const GPM_METRIC = { size: 40, id: 0, returnCode: 4, value: 8 } as const;
 /** Offsets that all versions of a process entry share; the stride differs. */
 export const PROCESS_ENTRY = { pid: 0, memory: 8, largest: 32 } as const;
 

@@ -87,16 +87,20 @@ export class Device {
    * Codes in `expected` are answers, not errors. Throws NvmlFault when the GPU is lost or the reading cannot go on.
    */
   attempt(name: string, shape: string, args: readonly Argument[], expected: readonly number[] = []): number {
-    const { library, errors } = this.context;
     const key = [name, ...args.filter((argument) => typeof argument === "number")].join(" ");
     if (this.lacks(key)) return RC.notSupported;
-    const code = library.call(name, `d${shape}`, this.handle, ...args);
-    if (code === RC.success || expected.includes(code)) return code;
+    const code = this.context.library.call(name, `d${shape}`, this.handle, ...args);
+    return expected.includes(code) ? code : this.judge(name, code, key);
+  }
+
+  /** What `attempt` makes of a code, for a call on this device's behalf that does not take its handle. */
+  judge(name: string, code: number, key = name): number {
+    if (code === RC.success) return code;
     if (UNSUPPORTED.has(code)) {
       this.remember(key);
       return code;
     }
-    errors.add(name, code);
+    this.context.errors.add(name, code);
     const fault = new NvmlFault(name, code);
     if (fault.losesGpu || ENDS_READING.has(code)) throw fault;
     return code;

@@ -5,6 +5,7 @@ import { RC, returnName, TEXT_LENGTH } from "./abi.ts";
 import { CallErrors, Device, type DeviceContext, type DeviceMemory, newDeviceMemory, textAt } from "./device.ts";
 import { NvmlFault } from "./faults.ts";
 import { EnergySampler } from "./energy-sampler.ts";
+import { GpmSampler } from "./gpm.ts";
 import type { DriverLibrary } from "./library.ts";
 import { countsOf, processesOf, readProcessLists, readUtilization, without } from "./process-lists.ts";
 import { readBoard, readIdentity, readMemory, type Values } from "./readings.ts";
@@ -48,6 +49,7 @@ export class NvmlSession {
   readonly #known = new Map<number, Gpu>();
   #driver: Pick<Gpu, "driverVersion" | "cudaVersion"> | undefined;
   readonly #energy: EnergySampler | undefined;
+  readonly #gpm: GpmSampler;
   #xids: XidWatcher;
 
   constructor(library: DriverLibrary, options: SessionOptions) {
@@ -55,6 +57,7 @@ export class NvmlSession {
     this.#include = include && new Set(include);
     this.#context = { library, errors: new CallErrors(), now: clock.monotonic, wallMs: clock.now };
     this.#xids = new XidWatcher(this.#context);
+    this.#gpm = new GpmSampler(this.#context);
     this.#energy = samplesEnergy ? new EnergySampler(this.#context, energySinceSeconds) : undefined;
   }
 
@@ -92,6 +95,7 @@ export class NvmlSession {
   }
 
   #forget(): void {
+    this.#gpm.forget();
     this.#context.library.call("nvmlShutdown", "");
     this.#driver = undefined;
     this.#memories.clear();
@@ -105,6 +109,7 @@ export class NvmlSession {
     const boardCount = count.readUInt32LE(0);
     const xidUuids: string[] = [];
     const gpus = Array.from({ length: boardCount }, (_, index) => this.#readIndex(index, xidUuids)).flat();
+    this.#gpm.endReading();
     // A lost board keeps the name of the one last seen at its index, unless that one answers at another index now.
     const present = new Set(gpus.filter(({ up }) => up).map(({ uuid }) => uuid));
     return {
@@ -124,6 +129,7 @@ export class NvmlSession {
       return handle === undefined ? [] : this.#readBoard(index, handle, xidUuids);
     } catch (error) {
       if (!(error instanceof NvmlFault) || !error.losesGpu) throw error;
+      this.#gpm.dropBoard(index);
       const identity = this.#known.get(index) ?? { gpu: String(index), index, uuid: "", up: false, vendor: VENDOR };
       const { driverVersion } = this.#driver ?? {};
       return this.#wanted(identity)
@@ -158,6 +164,7 @@ export class NvmlSession {
       ...defined(readBoard(board)),
       ...defined({ migModeEnabled: migMode }),
       ...this.#readProcesses(board, elsewhere),
+      ...this.#gpm.read(board, identity),
     };
     if (this.#xids.watch(board, uuid)) xidUuids.push(uuid);
     this.#energy?.watch({ uuid, handle, energyJoules: gpu.energyJoules, inMigMode: migMode === 1 });
@@ -177,6 +184,7 @@ export class NvmlSession {
     const uuid = new Device(handle, newDeviceMemory(), this.#context).text("nvmlDeviceGetUUID") ?? "";
     const device = new Device(handle, this.#memoryOf(uuid), this.#context);
     const name = device.fact("name", () => device.text("nvmlDeviceGetName"));
+    const { index } = parent;
     return [
       {
         ...parent,
@@ -186,6 +194,7 @@ export class NvmlSession {
         ...defined({ name: name ?? parent.name, migProfile: name?.split(" MIG ")[1] }),
         ...defined(readMemory(device)),
         ...this.#readProcesses(device, new Set()),
+        ...this.#gpm.read(device, { uuid, index }, board),
       },
     ];
   }
