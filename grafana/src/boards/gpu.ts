@@ -103,6 +103,19 @@ export const gpuDetail: BoardSpec = {
     },
     {
       kind: "timeseries",
+      title: "Inside the GPU",
+      description: "How much of the GPU a kernel used: only Hopper and later say it, elsewhere there is no data.",
+      unit: "percentunit",
+      queries: [
+        { expr: gpu("gpu_sm_active_ratio"), legend: `${GPU} multiprocessors busy` },
+        { expr: gpu("gpu_sm_occupancy_ratio"), legend: `${GPU} warps` },
+        { expr: gpu("gpu_tensor_active_ratio"), legend: `${GPU} tensor cores` },
+        { expr: gpu("gpu_dram_active_ratio"), legend: `${GPU} memory bandwidth` },
+      ],
+      max: 1,
+    },
+    {
+      kind: "timeseries",
       title: "Power and limit",
       description: "Draw beside the limit in force.",
       unit: "watt",
