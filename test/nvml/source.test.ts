@@ -20,11 +20,12 @@ import {
   wrongArchitecture,
 } from "../support/nvml/fake-nvml.ts";
 
-/** The wall clock of the system, and a monotonic one that the test can push ahead. */
+/** The wall clock of the system, a monotonic one that the test can push ahead, and waits that it can stretch. */
 class PushedClock implements Clock {
   ahead = 0;
+  stretch = 1;
   now = (): number => systemClock.now();
-  sleep: Clock["sleep"] = (ms, ...rest) => systemClock.sleep(ms, ...rest);
+  sleep: Clock["sleep"] = (ms, ...rest) => systemClock.sleep(ms * this.stretch, ...rest);
   monotonic = (): number => systemClock.monotonic() + this.ahead;
 }
 
@@ -114,6 +115,15 @@ describe("NvmlSource", () => {
     if (property === "fanSpeedRatio") expect(Object.keys(older.fanSpeedRatio ?? {})).toEqual(["0"]);
     else expect(older[property]).toEqual(expected);
     if (property === "memoryUsedBytes") expect(older.memoryReservedBytes).toBeUndefined();
+  });
+
+  it("keeps the processes of a driver without the newest list in every reading, not only in the first", async () => {
+    const gpu = h100({ processes: [{ pid: 42, kind: "compute", memory: 7 }] });
+    const library = withoutSymbols(["nvmlDeviceGetComputeRunningProcesses_v3"]);
+    const { read } = setUp({ gpus: [gpu] }, { library });
+    for (let reading = 0; reading < 3; reading++) {
+      expect(only(await read()).processes).toMatchObject([{ pid: 42, memoryBytes: 7 }]);
+    }
   });
 
   it("reads the 32-byte process entries of driver 535", async () => {
@@ -251,7 +261,10 @@ describe("NvmlSource", () => {
 
   it("kills a hung worker at the deadline, but no second one within 30 s", async () => {
     const { driver, source, read, clock } = setUp({ gpus: [h100()] }, { timeoutMs: 300 });
+    const PATIENT = 10; // a loaded machine takes its time to start a worker
+    clock.stretch = PATIENT;
     await read();
+    clock.stretch = 1;
     driver.update({
       calls: { nvmlDeviceGetName: { hang: "forever" }, nvmlDeviceGetUtilizationRates: { hang: "forever" } },
     });
@@ -262,6 +275,7 @@ describe("NvmlSource", () => {
     expect(await source.read(signal)).toMatchObject({ status: "failed", timedOut: true });
     driver.update({ calls: {} });
     clock.ahead += 1_000;
+    clock.stretch = PATIENT;
     expect((await read()).gpus).toHaveLength(1);
     expect(source.restarts).toBe(2);
   });

@@ -2,6 +2,7 @@
 import { type GpuProcess, PROCESS_KINDS, type ProcessKind } from "../../snapshot.ts";
 import { PROCESS_ENTRY, RC, UTILIZATION_SAMPLE } from "./abi.ts";
 import { type Device, u64At } from "./device.ts";
+import { UNSUPPORTED } from "./faults.ts";
 import type { DriverLibrary } from "./library.ts";
 
 const LIST_CALLS: Readonly<Record<ProcessKind, string>> = {
@@ -115,7 +116,7 @@ function versionsOf(library: DriverLibrary): readonly (readonly [suffix: string,
 function readList(device: Device, call: string): readonly Listed[] | undefined {
   for (const [suffix, stride] of versionsOf(device.context.library)) {
     const filled = readArray(device, { call: `${call}${suffix}`, size: PROCESS_ENTRY.largest, shape: "pp" });
-    if (filled === RC.functionNotFound) continue;
+    if (typeof filled === "number" && UNSUPPORTED.has(filled)) continue;
     if (typeof filled === "number") return undefined;
     return Array.from({ length: filled.count }, (_, index) => ({
       pid: filled.buffer.readUInt32LE(index * stride + PROCESS_ENTRY.pid),
