@@ -57,6 +57,7 @@ export const RC = {
   libRmVersionMismatch: 18,
   versionMismatch: 25,
   deprecated: 26,
+  gpuNotFound: 28,
   unknown: 999,
 } as const;
 

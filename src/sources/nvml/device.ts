@@ -55,6 +55,12 @@ export function u32At(buffer: Buffer, offset: number): number | undefined {
   return value === ALL_ONES ? undefined : value;
 }
 
+/** i32, or undefined for NVML_VALUE_NOT_AVAILABLE: a -1 of its own cannot be told from it. */
+export function i32At(buffer: Buffer, offset: number): number | undefined {
+  const value = buffer.readInt32LE(offset);
+  return value === -1 ? undefined : value;
+}
+
 /** u64 as a number, exact below 2^53; undefined for NVML_VALUE_NOT_AVAILABLE. */
 export function u64At(buffer: Buffer, offset: number): number | undefined {
   const low = buffer.readUInt32LE(offset);

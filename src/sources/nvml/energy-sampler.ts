@@ -26,6 +26,8 @@ export class EnergySampler {
   /** The work before this time has been counted by the worker before this one. */
   readonly #sinceSeconds: number | undefined;
   readonly #boards = new Map<string, Board>();
+  /** In the reading under way. */
+  readonly #watched = new Set<string>();
   readonly #samples = new Map<string, EnergySample[]>();
   /** Last sample of utilisation that was used, by UUID; outlives the boards. */
   readonly #usedUntilUs = new Map<string, number>();
@@ -41,12 +43,20 @@ export class EnergySampler {
     const { uuid } = found;
     const board = { ...found, memory: this.#boards.get(uuid)?.memory ?? this.#newMemory(uuid) };
     this.#boards.set(uuid, board);
+    this.#watched.add(uuid);
     this.#sample(board, found.energyJoules);
+  }
+
+  /** Leaves alone, until a reading finds them again, the boards that this reading did not: lost or gone. */
+  endReading(): void {
+    for (const uuid of this.#boards.keys()) if (!this.#watched.has(uuid)) this.#boards.delete(uuid);
+    this.#watched.clear();
   }
 
   /** Handles are void: the boards are found again by the next reading. */
   forget(): void {
     this.#boards.clear();
+    this.#watched.clear();
   }
 
   /** Samples every board; one that fails is left to the next reading, which knows what to do about it. */
@@ -56,6 +66,7 @@ export class EnergySampler {
         this.#sample(board, undefined);
       } catch (error) {
         if (!(error instanceof NvmlFault)) throw error;
+        this.#boards.delete(board.uuid);
       }
     }
   }

@@ -2,7 +2,7 @@
 import type { ByName, Gpu } from "../../snapshot.ts";
 import { CLOCK_EVENT_REASONS, RECOVERY_ACTIONS } from "../../catalog/gpu-health.ts";
 import { BAR1_MEMORY, MARGIN_TEMPERATURE_V1, MEMORY_V1, MEMORY_V2, PCI_INFO_V3, RC, TEMPERATURE_V1 } from "./abi.ts";
-import { type Device, textAt, u32At, u64At } from "./device.ts";
+import { type Device, i32At, textAt, u32At, u64At } from "./device.ts";
 import { CLOCK_EVENT_FIELDS, FAST_FIELDS, FIELD, readFields, readSlowFields } from "./fields.ts";
 
 /** A value per property of Gpu; those that are undefined are dropped later. */
@@ -21,10 +21,10 @@ const NUMBERS: readonly NumberLine[] = [
   { property: "powerLimitWatts", call: "nvmlDeviceGetPowerManagementLimit", divide: 1000 },
   { property: "powerEnforcedLimitWatts", call: "nvmlDeviceGetEnforcedPowerLimit", divide: 1000 },
   { property: "powerDefaultLimitWatts", call: "nvmlDeviceGetPowerManagementDefaultLimit", divide: 1000, fact: true },
-  { property: "encoderUtilizationRatio", call: "nvmlDeviceGetEncoderUtilization", divide: 100 },
-  { property: "decoderUtilizationRatio", call: "nvmlDeviceGetDecoderUtilization", divide: 100 },
-  { property: "jpegUtilizationRatio", call: "nvmlDeviceGetJpgUtilization", divide: 100 },
-  { property: "ofaUtilizationRatio", call: "nvmlDeviceGetOfaUtilization", divide: 100 },
+  { property: "encoderUtilizationRatio", call: "nvmlDeviceGetEncoderUtilization" },
+  { property: "decoderUtilizationRatio", call: "nvmlDeviceGetDecoderUtilization" },
+  { property: "jpegUtilizationRatio", call: "nvmlDeviceGetJpgUtilization" },
+  { property: "ofaUtilizationRatio", call: "nvmlDeviceGetOfaUtilization" },
   { property: "pcieLinkGeneration", call: "nvmlDeviceGetCurrPcieLinkGeneration" },
   { property: "pcieLinkGenerationMax", call: "nvmlDeviceGetMaxPcieLinkGeneration", fact: true },
   { property: "pcieLinkWidth", call: "nvmlDeviceGetCurrPcieLinkWidth" },
@@ -32,7 +32,7 @@ const NUMBERS: readonly NumberLine[] = [
   { property: "pcieReplays", call: "nvmlDeviceGetPcieReplayCounter" },
   { property: "persistenceModeEnabled", call: "nvmlDeviceGetPersistenceMode" },
 ];
-/** These fill two numbers: the value, and the sampling period. */
+/** These fill two numbers: a percentage, and the sampling period. */
 const SAMPLED = /Encoder|Decoder|Jpg|Ofa/;
 
 const CLOCKS = ["graphics", "sm", "memory", "video"];
@@ -70,8 +70,8 @@ export function readBoard(device: Device): Values {
     ...readPowerConstraints(device),
     energyJoules: scaled(device.u64("nvmlDeviceGetTotalEnergyConsumption"), 1 / 1000),
     clockHertz: named(CLOCKS, (_, type) => megahertz(device.u32("nvmlDeviceGetClockInfo", type))),
-    clockMaxHertz: device.fact("max clocks", () =>
-      named(CLOCKS, (_, type) => megahertz(device.u32("nvmlDeviceGetMaxClockInfo", type))),
+    clockMaxHertz: named(CLOCKS, (name, type) =>
+      device.fact(`max clock ${name}`, () => megahertz(device.u32("nvmlDeviceGetMaxClockInfo", type))),
     ),
     clockEventReasonActive: readClockEventReasons(device),
     performanceState: within(device.u32("nvmlDeviceGetPerformanceState"), LAST_KNOWN_STATE),
@@ -117,26 +117,26 @@ function readNumbers(device: Device): Values {
     NUMBERS.map(({ property, call, divide = 1, fact }) => {
       const read = () => (SAMPLED.test(call) ? device.pair(call)[0] : device.u32(call));
       const value = fact ? device.fact(call, read) : read();
-      return [property, value === undefined ? undefined : value / divide];
+      return [property, SAMPLED.test(call) ? share(value) : scaled(value, 1 / divide)];
     }),
   );
 }
 
 function readUtilizationRates(device: Device): Values {
   const rates = device.struct("nvmlDeviceGetUtilizationRates", { size: 8 });
-  return rates
-    ? { utilizationRatio: scaled(u32At(rates, 0), 1 / 100), memoryUtilizationRatio: scaled(u32At(rates, 4), 1 / 100) }
-    : {};
+  return rates ? { utilizationRatio: share(u32At(rates, 0)), memoryUtilizationRatio: share(u32At(rates, 4)) } : {};
 }
 
 function readTemperatures(device: Device): Values {
   const sensor = device.struct("nvmlDeviceGetTemperatureV", TEMPERATURE_V1, OLDER_VERSION);
   const margin = device.struct("nvmlDeviceGetMarginTemperature", MARGIN_TEMPERATURE_V1);
   return {
-    temperatureCelsius: sensor?.readInt32LE(TEMPERATURE_V1.temperature) ?? device.u32("nvmlDeviceGetTemperature", 0),
-    temperatureMarginCelsius: margin?.readInt32LE(MARGIN_TEMPERATURE_V1.margin),
-    temperatureThresholdCelsius: device.fact("thresholds", () =>
-      named(THRESHOLDS, (_, type) => device.u32("nvmlDeviceGetTemperatureThreshold", type)),
+    temperatureCelsius: sensor
+      ? i32At(sensor, TEMPERATURE_V1.temperature)
+      : signed(device.u32("nvmlDeviceGetTemperature", 0)),
+    temperatureMarginCelsius: margin && i32At(margin, MARGIN_TEMPERATURE_V1.margin),
+    temperatureThresholdCelsius: named(THRESHOLDS, (name, type) =>
+      device.fact(`threshold ${name}`, () => signed(device.u32("nvmlDeviceGetTemperatureThreshold", type))),
     ),
   };
 }
@@ -157,8 +157,9 @@ function readClockEventReasons(device: Device): ByName | undefined {
 }
 
 function readFans(device: Device): ByName | undefined {
-  const count = device.fact("fans", () => device.u32("nvmlDeviceGetNumFans")) ?? 0;
-  const names = Array.from({ length: Math.min(count, 32) }, (_, fan) => String(fan));
+  const count = device.fact("fans", () => device.u32("nvmlDeviceGetNumFans"));
+  if (count === 0) return undefined;
+  const names = Array.from({ length: Math.min(count ?? 0, 32) }, (_, fan) => String(fan));
   const perFan = named(names, (_, fan) => scaled(device.u32("nvmlDeviceGetFanSpeed_v2", fan), 1 / 100));
   return perFan ?? named(["0"], () => scaled(device.u32("nvmlDeviceGetFanSpeed"), 1 / 100));
 }
@@ -219,6 +220,12 @@ function scaled(value: number | undefined, factor: number): number | undefined {
   if (value === undefined) return undefined;
   return factor < 1 ? value / Math.round(1 / factor) : value * factor;
 }
+
+/** Percent of a whole: more than all of it is nonsense. */
+const share = (percent: number | undefined): number | undefined => scaled(within(percent, 100), 1 / 100);
+
+/** Of an unsigned value that the driver means as a signed one. */
+const signed = (value: number | undefined): number | undefined => (value === undefined ? undefined : value | 0);
 
 const megahertz = (value: number | undefined): number | undefined => scaled(value, 1_000_000);
 

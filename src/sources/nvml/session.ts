@@ -2,8 +2,8 @@
 import type { Clock } from "../../lib/clock.ts";
 import type { EnergySample, Gpu, NvmlCallError } from "../../snapshot.ts";
 import { RC, returnName, TEXT_LENGTH } from "./abi.ts";
-import { CallErrors, Device, type DeviceContext, type DeviceMemory, newDeviceMemory, textAt } from "./device.ts";
-import { NvmlFault } from "./faults.ts";
+import { CallErrors, Device, type DeviceContext, type DeviceMemory, newDeviceMemory, textAt, u32At } from "./device.ts";
+import { ENDS_READING, NvmlFault } from "./faults.ts";
 import { EnergySampler } from "./energy-sampler.ts";
 import { GpmSampler } from "./gpm.ts";
 import type { DriverLibrary } from "./library.ts";
@@ -40,6 +40,8 @@ const MACHINE_CLOCK: NonNullable<SessionOptions["clock"]> = {
 };
 
 const VENDOR = "nvidia";
+/** No machine has more; a driver that says so is wrong. */
+const MOST_BOARDS = 256;
 
 export class NvmlSession {
   readonly #include: ReadonlySet<string> | undefined;
@@ -51,6 +53,8 @@ export class NvmlSession {
   readonly #energy: EnergySampler | undefined;
   readonly #gpm: GpmSampler;
   #xids: XidWatcher;
+  /** Why the first board of this reading could not be opened that is there and not lost. */
+  #refused: NvmlFault | undefined;
 
   constructor(library: DriverLibrary, options: SessionOptions) {
     const { include, samplesEnergy, energySinceSeconds, clock = MACHINE_CLOCK } = options;
@@ -104,12 +108,13 @@ export class NvmlSession {
   }
 
   #readAll(): WorkerReading {
-    const count = Buffer.alloc(4);
-    this.#check("nvmlDeviceGetCount_v2", this.#context.library.call("nvmlDeviceGetCount_v2", "p", count));
-    const boardCount = count.readUInt32LE(0);
+    this.#refused = undefined;
+    const boardCount = this.#countBoards();
     const xidUuids: string[] = [];
     const gpus = Array.from({ length: boardCount }, (_, index) => this.#readIndex(index, xidUuids)).flat();
+    if (gpus.length === 0) this.#checkThatNoneWasRefused();
     this.#gpm.endReading();
+    this.#energy?.endReading();
     // A lost board keeps the name of the one last seen at its index, unless that one answers at another index now.
     const present = new Set(gpus.filter(({ up }) => up).map(({ uuid }) => uuid));
     return {
@@ -120,6 +125,14 @@ export class NvmlSession {
       callErrors: this.#context.errors.take(),
       energySamples: this.#energy?.take() ?? [],
     };
+  }
+
+  #countBoards(): number {
+    const count = Buffer.alloc(4);
+    const code = this.#context.library.call("nvmlDeviceGetCount_v2", "p", count);
+    if (code === RC.gpuNotFound) return 0;
+    this.#check("nvmlDeviceGetCount_v2", code);
+    return Math.min(u32At(count, 0) ?? 0, MOST_BOARDS);
   }
 
   #readIndex(index: number, xidUuids: string[]): readonly Gpu[] {
@@ -148,7 +161,7 @@ export class NvmlSession {
   #readBoard(index: number, handle: bigint, xidUuids: string[]): readonly Gpu[] {
     const anonymous = new Device(handle, newDeviceMemory(), this.#context);
     const uuid = anonymous.text("nvmlDeviceGetUUID") ?? "";
-    const board = new Device(handle, this.#memoryOf(uuid), this.#context);
+    const board = new Device(handle, this.#memoryOf(uuid || String(index)), this.#context);
     const label = { gpu: String(index), index, uuid, vendor: VENDOR, ...this.#driver };
     const wanted = this.#wanted(label);
     if (!wanted && !this.#mayIncludeInstances(index)) return [];
@@ -167,7 +180,7 @@ export class NvmlSession {
       ...this.#gpm.read(board, identity),
     };
     if (this.#xids.watch(board, uuid)) xidUuids.push(uuid);
-    this.#energy?.watch({ uuid, handle, energyJoules: gpu.energyJoules, inMigMode: migMode === 1 });
+    if (uuid !== "") this.#energy?.watch({ uuid, handle, energyJoules: gpu.energyJoules, inMigMode: migMode === 1 });
     return [gpu, ...kept];
   }
 
@@ -181,7 +194,8 @@ export class NvmlSession {
     const code = board.attempt("nvmlDeviceGetMigDeviceHandleByIndex", "up", [migIndex, out], [RC.notFound]);
     if (code !== RC.success) return []; // the indices are sparse
     const handle = out.readBigUInt64LE(0);
-    const uuid = new Device(handle, newDeviceMemory(), this.#context).text("nvmlDeviceGetUUID") ?? "";
+    const uuid = new Device(handle, newDeviceMemory(), this.#context).text("nvmlDeviceGetUUID");
+    if (uuid === undefined) return []; // destroyed since
     const device = new Device(handle, this.#memoryOf(uuid), this.#context);
     const name = device.fact("name", () => device.text("nvmlDeviceGetName"));
     const { index } = parent;
@@ -221,8 +235,14 @@ export class NvmlSession {
     if (code === RC.success) return out.readBigUInt64LE(0);
     this.#context.errors.add(call, code);
     const fault = new NvmlFault(call, code);
-    if (fault.losesGpu || code === RC.uninitialized || code === RC.libRmVersionMismatch) throw fault;
+    if (fault.losesGpu || ENDS_READING.has(code)) throw fault;
+    this.#refused ??= fault;
     return undefined;
+  }
+
+  /** No GPU to show, yet not because there is none. */
+  #checkThatNoneWasRefused(): void {
+    if (this.#refused) throw this.#refused;
   }
 
   #check(call: string, code: number): void {
@@ -235,9 +255,10 @@ export class NvmlSession {
     return { gpu, index, uuid: "", up: false, vendor: VENDOR, ...defined({ driverVersion, lostReason }) };
   }
 
-  #memoryOf(uuid: string): DeviceMemory {
-    const memory = this.#memories.get(uuid) ?? newDeviceMemory();
-    this.#memories.set(uuid, memory);
+  /** By UUID, or by index for a board that has none. */
+  #memoryOf(key: string): DeviceMemory {
+    const memory = this.#memories.get(key) ?? newDeviceMemory();
+    this.#memories.set(key, memory);
     return memory;
   }
 

@@ -15,6 +15,7 @@
  *
  *   driver.version = 570.86.15             driver.nvml_version = 12.570.86.15   driver.cuda_version = 13000
  *   driver.process_stride = 32             _v3 process lists have 32-byte entries, as drivers 535.43 to 535.98
+ *   driver.device_count = 3                only to differ from the number of GPUs
  *   driver.process_name.4242 = /bin/x      for nvmlSystemGetProcessName
  *
  * A GPU exists when any gpu.N key is set (0, 1, 2, ... without gaps), its MIG device M when any gpu.N.mig.M
@@ -148,7 +149,7 @@ static const char *const attribute_names[] = {"rc", "latency_ms", "hang", "crash
 
 /* # stands for a number, * for any text up to the end. */
 static const char *const global_keys[] = {
-    "driver.version", "driver.nvml_version", "driver.cuda_version", "driver.process_stride",
+    "driver.version", "driver.nvml_version", "driver.cuda_version", "driver.process_stride", "driver.device_count",
     "driver.process_name.#", "event.*",
 };
 static const char *const device_keys[] = {
@@ -573,7 +574,7 @@ API(nvmlSystemGetProcessName, GLOBAL, (uint32_t pid, char *out, uint32_t length)
 API(nvmlDeviceGetCount_v2, GLOBAL, (uint32_t *out), (out)) {
   if (!out) return INVALID_ARGUMENT;
   *out = gpu_count;
-  return OK;
+  return find(GLOBAL, "driver.device_count") ? get_u32(GLOBAL, "driver.device_count", out) : OK;
 }
 
 API(nvmlDeviceGetHandleByIndex_v2, id_of_gpu(index), (uint32_t index, Device *out), (index, out)) {

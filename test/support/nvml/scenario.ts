@@ -140,6 +140,8 @@ export interface Scenario {
   /** 32 as drivers 535.43 to 535.98. */
   readonly processStride?: 24 | 32 | undefined;
   readonly processNames?: Readonly<Record<number, string>> | undefined;
+  /** Only to differ from the number of `gpus`. */
+  readonly deviceCount?: Num | undefined;
   readonly gpus?: readonly Gpu[] | undefined;
   /** By function name, or "*" for every function; the most specific rule wins, see fake-nvml.c. */
   readonly calls?: Readonly<Record<string, CallRule | readonly CallRule[]>> | undefined;
@@ -211,6 +213,7 @@ export function renderScenario(scenario: Scenario): string {
     ...plain("driver.nvml_version", scenario.nvmlVersion),
     ...plain("driver.cuda_version", scenario.cudaVersion),
     ...plain("driver.process_stride", scenario.processStride),
+    ...plain("driver.device_count", scenario.deviceCount),
     ...plain("driver.process_name", scenario.processNames),
   );
   for (const [index, { mig, ...gpu }] of (scenario.gpus ?? []).entries()) {
