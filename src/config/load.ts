@@ -8,11 +8,14 @@ import { type Arguments, parseArguments } from "./arguments.ts";
 import { readFileValues } from "./file.ts";
 import { type Config, environmentName, type OptionRow, OPTIONS, type OtlpConfig } from "./options.ts";
 import { fromStandardVariables, type Given, readOtlp } from "./otlp.ts";
+import { activatedSockets } from "./systemd.ts";
 
 /** What the process was started with. */
 export interface StartInput {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Whose sockets LISTEN_PID must name. Default: this process. */
+  readonly processId?: number;
 }
 
 export interface Loaded extends Pick<Arguments, "command" | "status"> {
@@ -23,7 +26,7 @@ export interface Loaded extends Pick<Arguments, "command" | "status"> {
 export const processInput = (): StartInput => ({ argv: process.argv.slice(2), env: process.env });
 
 /** Throws ConfigError with all problems, or StartupError when a configuration file cannot be read at all. */
-export function loadConfig({ argv, env }: StartInput): Loaded {
+export function loadConfig({ argv, env, processId = process.pid }: StartInput): Loaded {
   const { command, status, values, problems: found } = parseArguments(argv);
   const problems = [...found];
   const given = new Map<string, Given>();
@@ -41,7 +44,9 @@ export function loadConfig({ argv, env }: StartInput): Loaded {
   if (command !== "check-config" && unreadable.length > 0) throw new StartupError(unreadable[0]);
   problems.push(...unreadable);
   if (problems.length > 0) throw new ConfigError(problems);
-  return { command, status, config };
+  if (command !== "serve" || read.get("web.systemd-socket") !== true) return { command, status, config };
+  const web = { ...config.web, listenAddresses: activatedSockets(env, processId) };
+  return { command, status, config: Object.freeze({ ...config, web }) };
 }
 
 /** The defaults for the class; the host as given, else this process's OLLAMA_HOST. Throws ConfigError on a bad host. */

@@ -1,7 +1,7 @@
 /** The options: a row each. Parsing, environment names, file keys, --help and the README's table all come from here. */
 import type { ProcessSelection } from "../attribution/owners.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../logger.ts";
-import type { ListenAddress } from "../outputs/http/server.ts";
+import type { ListenAddress } from "../outputs/http/listen.ts";
 import type { Header } from "../sources/ollama/client.ts";
 import type { ServerTarget } from "../sources/ollama/host.ts";
 import { boolean, duration, header, integer, listenAddress, oneOf, type Parse, text, urlPath } from "./values.ts";
@@ -30,6 +30,13 @@ export const OPTIONS: readonly OptionRow[] = [
     meaning: "`host:port`, `:port`, `[::1]:port` or `unix:/path`; port 0 = any free port (the chosen one is logged)",
     parse: listenAddress,
     repeatable: true,
+  },
+  {
+    flag: "web.systemd-socket",
+    default: "false",
+    meaning: "listen on the sockets that systemd passes instead of --web.listen-address",
+    parse: boolean,
+    boolean: true,
   },
   { flag: "web.telemetry-path", default: "/metrics", meaning: "path of the metrics", parse: urlPath },
   {

@@ -1,5 +1,5 @@
 /** From the text of one option to its value. A parser throws an Error that says what was expected. */
-import type { ListenAddress } from "../outputs/http/server.ts";
+import type { ListenAddress } from "../outputs/http/listen.ts";
 import type { Header } from "../sources/ollama/client.ts";
 
 export type Parse<T> = (text: string) => T;

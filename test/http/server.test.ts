@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "@jest/globals";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,7 +9,9 @@ import { StartupError } from "../../src/errors.ts";
 import { silentLogger } from "../../src/logger.ts";
 import { text } from "../../src/outputs/http/answer.ts";
 import type { Route } from "../../src/outputs/http/routes.ts";
-import { HttpServer, type ListenAddress } from "../../src/outputs/http/server.ts";
+import type { ListenAddress } from "../../src/outputs/http/listen.ts";
+import { HttpServer } from "../../src/outputs/http/server.ts";
+import { exchange } from "../support/raw-http.ts";
 
 const LOOPBACK: ListenAddress = { host: "127.0.0.1", port: 0 };
 
@@ -100,6 +103,57 @@ describe("HttpServer", () => {
       });
       expect(status).toBe(200);
     } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("replaces the socket file of a process that is gone, and removes its own when it ends", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "http-server-"));
+    const socketPath = join(folder, "exporter.sock");
+    try {
+      const killed = spawnSync(process.execPath, [
+        "-e",
+        `require("node:net").createServer().listen(${JSON.stringify(socketPath)}, () => process.kill(process.pid, "SIGKILL"))`,
+      ]);
+      expect([killed.signal, existsSync(socketPath)]).toEqual(["SIGKILL", true]);
+      await serve({ "/a": hello }, [{ socketPath }]);
+      const { statuses } = await exchange({ path: socketPath }, "GET /a HTTP/1.0\r\n\r\n");
+      expect(statuses).toEqual([200]);
+      await servers[0]?.close();
+      expect(existsSync(socketPath)).toBe(false);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("leaves alone the socket of a process that answers, and a file that is no socket", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "http-server-"));
+    const [socketPath, file] = [join(folder, "exporter.sock"), join(folder, "notes.txt")];
+    try {
+      writeFileSync(file, "mine");
+      await serve({ "/a": hello }, [{ socketPath }]);
+      await expect(serve({ "/b": hello }, [{ socketPath }])).rejects.toThrow(
+        `Cannot listen on unix:${socketPath}: another process answers there; choose another --web.listen-address`,
+      );
+      await expect(serve({ "/b": hello }, [{ socketPath: file }])).rejects.toThrow(`Cannot listen on unix:${file}`);
+      expect(readFileSync(file, "utf8")).toBe("mine");
+      const { statuses } = await exchange({ path: socketPath }, "GET /a HTTP/1.0\r\n\r\n");
+      expect(statuses).toEqual([200]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("binds a unix socket with its mode under any mask, and leaves the process's mask as it was", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "http-server-"));
+    const socketPath = join(folder, "exporter.sock");
+    const before = process.umask(0);
+    try {
+      await serve({ "/a": hello }, [{ socketPath }]);
+      expect((statSync(socketPath).mode & 0o777).toString(8)).toBe("660");
+      expect(process.umask(before)).toBe(0);
+    } finally {
+      process.umask(before);
       rmSync(folder, { recursive: true });
     }
   });

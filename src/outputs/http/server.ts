@@ -1,18 +1,18 @@
-/** HTTP and HTTPS: listens, lets in, finds the route, writes its answer, counts the request. */
+/** HTTP and HTTPS: lets in, finds the route, writes its answer, counts the request. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import { chmod, lstat, unlink } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import { once } from "node:events";
-import { messageOf, StartupError } from "../../errors.ts";
+import { messageOf } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import { type Answer, text } from "./answer.ts";
+import { HTTP_LIMITS, type HttpLimits } from "./limits.ts";
+import { type ListenAddress, listenOn } from "./listen.ts";
+import { answerTo, type ClientError, endWith, watchFirstLine } from "./raw-answer.ts";
+import { BAD_REQUEST, closing, discardBody, METHOD_NOT_ALLOWED, pathOf, refusalOf } from "./request-rules.ts";
 import type { Route } from "./routes.ts";
 import type { TlsSettings } from "./web-config/tls.ts";
 import type { WebConfig } from "./web-config/web-config.ts";
-
-/** Where to listen. Port 0 = any free port. */
-export type ListenAddress = { readonly host?: string; readonly port: number } | { readonly socketPath: string };
 
 export interface HttpServerOptions {
   readonly addresses: readonly ListenAddress[];
@@ -22,33 +22,34 @@ export interface HttpServerOptions {
   readonly webConfig?: WebConfig;
   /** Called once for every answered request. */
   readonly onRequest: (handler: string, code: number) => void;
+  /** Default: HTTP_LIMITS. */
+  readonly limits?: Partial<HttpLimits>;
 }
-
-const LIMITS = {
-  headersTimeout: 10_000,
-  requestTimeout: 30_000,
-  keepAliveTimeout: 65_000,
-  connectionsCheckingInterval: 5_000,
-};
-/** A client that neither reads nor writes for this long is cut off. */
-const IDLE_TIMEOUT_MS = 120_000;
-/** How long requests under way may take after close() before their connections are cut. */
-const DRAIN_MS = 1_500;
 
 export class HttpServer {
   readonly #options: HttpServerOptions;
+  readonly #limits: HttpLimits;
   readonly #servers: Server[] = [];
+  /** Answers under way by connection: its last word waits for them. */
+  readonly #underWay = new WeakMap<Duplex, Set<ServerResponse>>();
+  /** Connections on which nothing more is taken. */
+  readonly #ending = new WeakSet<Duplex>();
   #closing = false;
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
+    this.#limits = { ...HTTP_LIMITS, ...options.limits };
   }
 
   /** Listens on every address; returns them as they are (`127.0.0.1:9434`). Throws StartupError and listens on none otherwise. */
   async listen(): Promise<readonly string[]> {
     try {
       const listening: string[] = [];
-      for (const address of this.#options.addresses) listening.push(await this.#listenOn(address));
+      for (const address of this.#options.addresses) {
+        const server = this.#createServer();
+        this.#servers.push(server);
+        listening.push(await listenOn(server, address));
+      }
       return listening;
     } catch (error) {
       await this.close();
@@ -64,68 +65,97 @@ export class HttpServer {
     for (const server of servers) server.closeIdleConnections();
     const cut = setTimeout(() => {
       for (const server of servers) server.closeAllConnections();
-    }, DRAIN_MS);
+    }, this.#limits.drainMs);
     await Promise.all(closed);
     clearTimeout(cut);
   }
 
-  async #listenOn(address: ListenAddress): Promise<string> {
-    const server = this.#createServer((request, response) => void this.#handle(request, response));
-    server.setTimeout(IDLE_TIMEOUT_MS);
-    this.#servers.push(server);
-    const named = describeAddress(address);
-    try {
-      if ("socketPath" in address) await removeStaleSocket(address.socketPath);
-      server.listen("socketPath" in address ? { path: address.socketPath } : address);
-      await once(server, "listening");
-      if ("socketPath" in address) await chmod(address.socketPath, 0o660);
-    } catch (error) {
-      throw new StartupError(`Cannot listen on ${named}: ${messageOf(error)}; choose another --web.listen-address`, {
-        cause: error,
-      });
-    }
-    const bound = server.address();
-    return bound !== null && typeof bound === "object" ? describeBound(bound) : named;
+  #createServer(): Server {
+    const { headersMs, requestMs, keepAliveMs, checkMs, headerBytes, headerCount, idleMs, connections } = this.#limits;
+    const server = this.#createBare({
+      headersTimeout: headersMs,
+      requestTimeout: requestMs,
+      keepAliveTimeout: keepAliveMs,
+      connectionsCheckingInterval: checkMs,
+      maxHeaderSize: headerBytes,
+    });
+    server.maxHeadersCount = headerCount + 1; // one more, to see that there are too many
+    server.maxConnections = connections;
+    server.setTimeout(idleMs);
+    server.on("request", (request, response) => void this.#handle(request, response));
+    server.on("checkExpectation", (_request, response) => {
+      this.#write(response, closing(417, "417 expectation failed"), "other");
+    });
+    server.on("connect", (request, socket) => void this.#refuseTunnel(request, socket));
+    server.on("clientError", (error: ClientError, socket) => {
+      if (error.code === "HPE_CLOSED_CONNECTION") return; // bytes after a request that was the last: its answer closes
+      const answer = answerTo(error);
+      if (answer) void this.#end(socket, answer);
+      else socket.destroy();
+    });
+    return server;
   }
 
-  #createServer(handle: (request: IncomingMessage, response: ServerResponse) => void): Server {
-    const { webConfig } = this.#options;
+  #createBare(options: Parameters<typeof createServer>[0] & object): Server {
+    const { webConfig, logger } = this.#options;
     const tls = webConfig?.tls;
-    if (!webConfig || !tls) return createServer(LIMITS, handle);
+    const watch = (socket: Duplex) => {
+      watchFirstLine(socket, () => {
+        void this.#end(socket, BAD_REQUEST);
+      });
+    };
+    if (!webConfig || !tls) return createServer(options).on("connection", watch);
     const { context, requestCert, rejectUnauthorized } = tls;
-    const server = createTlsServer({ ...LIMITS, ...context, requestCert, rejectUnauthorized }, handle);
+    const { handshakeMs } = this.#limits;
+    const server = createTlsServer({
+      ...options,
+      ...context,
+      requestCert,
+      rejectUnauthorized,
+      handshakeTimeout: handshakeMs,
+    });
     let applied = tls;
     // Before TLS begins, so that this very connection sees a changed file.
     server.prependListener("connection", () => {
       webConfig.refresh();
       if (webConfig.tls && webConfig.tls !== applied) applied = apply(server, webConfig.tls);
     });
+    server.on("secureConnection", watch);
     server.prependListener("secureConnection", (socket) => {
       const reason = applied.refuses(socket);
       if (reason === undefined) return;
-      this.#options.logger.debug("client refused", { reason });
+      logger.debug("client refused", { reason });
       socket.destroy();
     });
     return server;
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { routes, webConfig, onRequest } = this.#options;
+    const { routes, webConfig } = this.#options;
+    const { socket } = request;
+    if (this.#ending.has(socket)) return;
     webConfig?.refresh();
-    const route = routes.get(pathOf(request.url));
-    const answer = await this.#answer(route, request);
-    onRequest(route?.name ?? "other", answer.status);
-    if (this.#closing) response.shouldKeepAlive = false;
-    write(request, response, { ...answer, headers: { ...webConfig?.headers, ...answer.headers } });
+    const refusal = refusalOf(request, this.#limits);
+    const discarded = refusal ? "done" : discardBody(request, this.#limits.bodyBytes);
+    // Without a body, the answer is under way before the parser gets to what follows the request.
+    const body = typeof discarded === "string" ? discarded : await discarded;
+    if (body === "gone" || this.#ending.has(socket)) return;
+    this.#begin(socket, response);
+    const path = pathOf(request.url ?? "/") ?? "";
+    const route = refusal ? undefined : routes.get(path);
+    const answer =
+      refusal ??
+      (body === "too long" ? closing(413, "413 content too large") : await this.#answer(path, route, request));
+    // Who asked for another protocol is answered in this one, and then let go.
+    if (this.#closing || request.headers.upgrade !== undefined) response.shouldKeepAlive = false;
+    this.#write(response, answer, route?.name ?? "other");
   }
 
-  async #answer(route: Route | undefined, request: IncomingMessage): Promise<Answer> {
-    const refused = await this.#options.webConfig?.gate(request).catch(() => text(503, "cannot check the password"));
+  async #answer(path: string, route: Route | undefined, request: IncomingMessage): Promise<Answer> {
+    const refused = await this.#gate(request);
     if (refused) return refused;
-    if (!route) return text(404, "404 page not found");
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return { ...text(405, "405 method not allowed"), headers: { Allow: "GET, HEAD" } };
-    }
+    if (!route && path !== "*") return text(404, "404 page not found");
+    if (!route || (request.method !== "GET" && request.method !== "HEAD")) return METHOD_NOT_ALLOWED;
     try {
       return await route.answer(request);
     } catch (error) {
@@ -133,7 +163,77 @@ export class HttpServer {
       return text(503, "the answer could not be built; see the exporter's log");
     }
   }
+
+  async #gate(request: IncomingMessage): Promise<Answer | undefined> {
+    try {
+      return await this.#options.webConfig?.gate(request);
+    } catch (error) {
+      this.#options.logger.error("cannot check a password", { error: messageOf(error) });
+      return text(503, "cannot check the password");
+    }
+  }
+
+  #begin(socket: Duplex, response: ServerResponse): void {
+    const underWay = this.#underWay.get(socket) ?? new Set();
+    this.#underWay.set(socket, underWay.add(response));
+    response.once("close", () => underWay.delete(response));
+  }
+
+  #write(response: ServerResponse, answer: Answer, handler: string): void {
+    const { req } = response;
+    const { socket } = req; // not the response's, which waits for its turn among pipelined ones
+    if (socket.destroyed) return;
+    this.#options.onRequest(handler, answer.status);
+    const cut = setTimeout(() => {
+      socket.destroy();
+    }, this.#limits.responseMs).unref();
+    response.once("close", () => {
+      clearTimeout(cut);
+    });
+    response.on("error", () => undefined); // the client went away
+    response.writeHead(answer.status, { ...this.#headersOf(answer) });
+    response.end(req.method === "HEAD" ? undefined : answer.body);
+  }
+
+  /** The configured headers win over ours, which are about content only. */
+  #headersOf(answer: Answer): Readonly<Record<string, string>> {
+    return {
+      "Content-Type": answer.contentType,
+      "Content-Length": String(Buffer.byteLength(answer.body)),
+      "X-Content-Type-Options": "nosniff",
+      "Cache-Control": "no-store",
+      ...answer.headers,
+      ...this.#options.webConfig?.headers,
+    };
+  }
+
+  /** CONNECT: Node hands the bare socket over and would else close it without a word. */
+  async #refuseTunnel(request: IncomingMessage, socket: Duplex): Promise<void> {
+    socket.on("error", () => undefined); // the client went away while its password was checked
+    this.#options.webConfig?.refresh();
+    await this.#end(socket, (await this.#gate(request)) ?? METHOD_NOT_ALLOWED);
+  }
+
+  /** The last word on a connection, after the answers to what came before. */
+  async #end(socket: Duplex, answer: Answer): Promise<void> {
+    if (this.#ending.has(socket)) return;
+    this.#ending.add(socket);
+    await Promise.all([...(this.#underWay.get(socket) ?? [])].map(closed));
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    this.#options.onRequest("other", answer.status);
+    endWith(socket, { ...answer, headers: this.#headersOf(answer) }, this.#limits.lingerMs);
+  }
 }
+
+const closed = (response: ServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    response.once("close", () => {
+      resolve();
+    });
+  });
 
 /** What a TLS server asks of new connections; the types know only its context as changeable. */
 function apply(server: TlsServer, tls: TlsSettings): TlsSettings {
@@ -141,36 +241,4 @@ function apply(server: TlsServer, tls: TlsSettings): TlsSettings {
   const { requestCert, rejectUnauthorized } = tls;
   Object.assign(server, { requestCert, rejectUnauthorized });
   return tls;
-}
-
-function write(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
-  response.on("error", () => undefined); // the client went away
-  response.writeHead(answer.status, {
-    "Content-Type": answer.contentType,
-    "Content-Length": Buffer.byteLength(answer.body),
-    "X-Content-Type-Options": "nosniff",
-    ...answer.headers,
-  });
-  response.end(request.method === "HEAD" ? undefined : answer.body);
-}
-
-function pathOf(url = "/"): string {
-  const end = url.search(/[?#]/);
-  return end === -1 ? url : url.slice(0, end);
-}
-
-function describeAddress(address: ListenAddress): string {
-  if ("socketPath" in address) return `unix:${address.socketPath}`;
-  const { host = "", port } = address;
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-function describeBound({ address, port, family }: AddressInfo): string {
-  return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
-}
-
-/** A socket file that outlived its process would make every restart fail; anything else in its place is left alone. */
-async function removeStaleSocket(path: string): Promise<void> {
-  const existing = await lstat(path).catch(() => undefined);
-  if (existing?.isSocket()) await unlink(path);
 }
