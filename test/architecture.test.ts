@@ -22,7 +22,7 @@ const OWNERS: readonly (readonly [pattern: RegExp, owner: RegExp])[] = [
   [/^@opentelemetry\//, /^outputs\/otel\//],
   [/^ollama$/, /^sources\/ollama\/client\.ts$/],
   [/^undici$/, /^sources\/(ollama\/client|runner-endpoints\/source)\.ts$/],
-  [/^yaml$/, /^(config\/file|outputs\/http\/web-config\/format)\.ts$/],
+  [/^yaml$/, /^(config\/file|outputs\/http\/web-config\/(format|go-yaml))\.ts$/],
   [/^bcryptjs$/, /^outputs\/http\/web-config\/bcrypt-worker\.ts$/],
 ];
 

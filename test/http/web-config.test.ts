@@ -5,17 +5,19 @@ import { request as httpRequest } from "node:http";
 import { type RequestOptions, request as httpsRequest } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TLSSocket } from "node:tls";
+import { connect as tlsConnect, type TLSSocket } from "node:tls";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Logger } from "../../src/logger.ts";
 import { text } from "../../src/outputs/http/answer.ts";
+import type { HttpLimits } from "../../src/outputs/http/limits.ts";
 import { HttpServer } from "../../src/outputs/http/server.ts";
-import type { Compare } from "../../src/outputs/http/web-config/basic-auth.ts";
 import { readWebFormat } from "../../src/outputs/http/web-config/format.ts";
+import { CURVES } from "../../src/outputs/http/web-config/names.ts";
 import { alternativeNames } from "../../src/outputs/http/web-config/tls.ts";
 import { checkWebConfig, WebConfig } from "../../src/outputs/http/web-config/web-config.ts";
 import { makeCertificate } from "../support/certificates.ts";
 import { FakeClock } from "../support/fake-clock.ts";
+import { exchange } from "../support/raw-http.ts";
 
 const HASH = hashSync("secret", 4);
 
@@ -108,6 +110,7 @@ describe("the format", () => {
   });
 
   it("reads alternative names as Node prints them", () => {
+    expect(alternativeNames("IP Address:2001:DB8:0:0:0:0:0:1, DNS:x")).toEqual(["2001:db8::1", "x"]); // as Go writes it
     expect(alternativeNames('DNS:a.b, IP Address:127.0.0.1, email:x@y, URI:spiffe://z, DNS:"odd, DNS:name"')).toEqual([
       "a.b",
       "127.0.0.1",
@@ -146,16 +149,20 @@ describe("serving", () => {
 
   const TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n";
 
-  async function serve(source: string, options: { compare?: Compare; clock?: FakeClock } = {}): Promise<number> {
+  async function serve(
+    source: string,
+    options: { clock?: FakeClock; limits?: Partial<HttpLimits> } = {},
+  ): Promise<number> {
     writeFileSync(file, source);
-    const { compare, clock = systemClock } = options;
-    const webConfig = new WebConfig({ path: file, clock, logger, ...(compare && { compare }) });
+    const { clock = systemClock, limits = {} } = options;
+    const webConfig = new WebConfig({ path: file, clock, logger });
     const made = new HttpServer({
       addresses: [{ host: "127.0.0.1", port: 0 }],
       routes: new Map([["/a", { name: "a", answer: () => text(200, "hello") }]]),
       logger,
       webConfig,
       onRequest: () => undefined,
+      limits,
     });
     servers.push(made);
     const [address = ""] = await made.listen();
@@ -213,24 +220,6 @@ describe("serving", () => {
     expect((await get(port, { path: "/unknown" })).status).toBe(401);
   });
 
-  it("compares a password once, unknown users' too, and keeps the result", async () => {
-    const compared: string[] = [];
-    const compare: Compare = (password, hash) => {
-      compared.push(`${password} ${hash === HASH ? "alice's" : "nobody's"}`);
-      return Promise.resolve(password === "secret");
-    };
-    const port = await serve(`basic_auth_users:\n  alice: ${HASH}\n`, { compare });
-    for (const [user, password] of [
-      ["alice", "secret"],
-      ["alice", "secret"],
-      ["eve", "secret"],
-      ["eve", "secret"],
-      ["toString", "x"],
-    ])
-      await get(port, { ...basic(user ?? "", password ?? "") });
-    expect(compared).toEqual(["secret alice's", "secret nobody's", "x nobody's"]);
-  });
-
   it("takes changed users with the next request, and keeps the old ones while the file is broken or gone", async () => {
     const port = await serve(`basic_auth_users:\n  alice: ${HASH}\n`);
     writeFileSync(file, `basic_auth_users:\n  robert: ${HASH}\n`);
@@ -270,6 +259,63 @@ describe("serving", () => {
     const modern = await serve(`${TLS}  min_version: TLS13\n`);
     expect((await get(modern, { tls: true })).protocol).toBe("TLSv1.3");
     await expect(get(modern, { tls: true, maxVersion: "TLSv1.2" })).rejects.toThrow();
+  });
+
+  it("takes the best of the ciphers named, whatever their order, as Go does", async () => {
+    const port = await serve(
+      `${TLS}  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]\n`,
+    );
+    expect((await get(port, { tls: true })).cipher).toBe("ECDHE-ECDSA-AES256-GCM-SHA384");
+    const offered = "ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0";
+    expect((await get(port, { tls: true, ciphers: offered })).cipher).toBe("ECDHE-ECDSA-AES128-SHA");
+    expect((await get(await serve(TLS), { tls: true, maxVersion: "TLSv1.2" })).cipher).toBe(
+      "ECDHE-ECDSA-AES128-GCM-SHA256",
+    );
+  });
+
+  it.each(Object.entries(CURVES))("agrees on %s, which Node calls %s", async (name, ecdhCurve) => {
+    const port = await serve(`${TLS}  curve_preferences: [${name}]\n`);
+    expect((await get(port, { tls: true, ecdhCurve })).status).toBe(200);
+    await expect(get(port, { tls: true, ecdhCurve: name === "X25519" ? "P-256" : "X25519" })).rejects.toThrow();
+  });
+
+  it("cuts a connection whose TLS handshake does not end", async () => {
+    const port = await serve(TLS, { limits: { handshakeMs: 30 } });
+    await expect(exchange({ host: "127.0.0.1", port }, "\x16\x03\x01\x02\x00")).resolves.toMatchObject({
+      statuses: [],
+    });
+  });
+
+  it("answers malformed requests and CONNECT over TLS too, behind the password and with the configured headers", async () => {
+    const source = `${TLS}basic_auth_users:\n  alice: ${HASH}\nhttp_server_config:\n  headers:\n    Strict-Transport-Security: max-age=1\n`;
+    const port = await serve(source);
+    const ask = (bytes: string) =>
+      new Promise<string>((resolve) => {
+        let text = "";
+        const socket = tlsConnect({ host: "127.0.0.1", port, ca: ca.cert }, () => socket.write(bytes));
+        socket.on("data", (data: Buffer) => (text += data.toString()));
+        socket.on("close", () => {
+          resolve(text);
+        });
+      });
+    const { headers } = basic("alice", "secret");
+    const answers = [
+      await ask("GET /a\r\n"),
+      await ask("GET /a HTTP/1.1\r\nHost: x\r\nA b\r\n\r\n"),
+      await ask("CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n"),
+      await ask(`CONNECT a:1 HTTP/1.1\r\nHost: x\r\nAuthorization: ${headers.authorization}\r\n\r\n`),
+    ];
+    expect(answers.map((text) => text.slice(9, 12))).toEqual(["400", "400", "401", "405"]);
+    for (const text of answers) expect(text).toMatch(/^Strict-Transport-Security: max-age=1\r$/m);
+  });
+
+  it("sends a folded header on one line and in UTF-8, and lets it win over the exporter's own", async () => {
+    const port = await serve(
+      "http_server_config:\n  headers:\n    X-XSS-Protection: é\n    Content-Security-Policy: |\n      default-src 'self';\n      img-src *\n",
+    );
+    const { headers } = await get(port);
+    expect(headers["content-security-policy"]).toBe("default-src 'self'; img-src *");
+    expect(Buffer.from(String(headers["x-xss-protection"]), "latin1").toString()).toBe("é");
   });
 
   it("refuses TLS 1.1 unless told to allow it", async () => {

@@ -1,4 +1,5 @@
 /** HTTP and HTTPS: lets in, finds the route, writes its answer, counts the request. */
+import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { Duplex } from "node:stream";
@@ -192,7 +193,9 @@ export class HttpServer {
     });
     response.on("error", () => undefined); // the client went away
     response.writeHead(answer.status, { ...this.#headersOf(answer) });
-    response.end(req.method === "HEAD" ? undefined : answer.body);
+    // Bytes, because Node encodes the headers in front of a text as it does the text.
+    const bytes = typeof answer.body === "string" ? Buffer.from(answer.body) : answer.body;
+    response.end(req.method === "HEAD" ? undefined : bytes);
   }
 
   /** The configured headers win over ours, which are about content only. */
@@ -238,6 +241,8 @@ const closed = (response: ServerResponse): Promise<void> =>
 /** What a TLS server asks of new connections; the types know only its context as changeable. */
 function apply(server: TlsServer, tls: TlsSettings): TlsSettings {
   server.setSecureContext(tls.context);
+  // Node carries the keys over: a session begun under the old client CA could be resumed past the new one.
+  server.setTicketKeys(randomBytes(48));
   const { requestCert, rejectUnauthorized } = tls;
   Object.assign(server, { requestCert, rejectUnauthorized });
   return tls;

@@ -1,90 +1,87 @@
 /** Basic authentication (RFC 7617) against bcrypt hashes: unknown users cost the same work, results are kept. */
-import { createHash } from "node:crypto";
-import { extname } from "node:path";
-import { Worker } from "node:worker_threads";
+import { createHmac, randomBytes } from "node:crypto";
+import { type Compare, compareInThread } from "./bcrypt-thread.ts";
 
-/** Compares one password; asynchronous, so that nobody waits for somebody else's. */
-export type Compare = (password: string, hash: string) => Promise<boolean>;
+/** `busy`: so many passwords are waiting that this one was not looked at. */
+export type Verdict = "right" | "wrong" | "busy";
 
-/** Of no user: compared where the user is unknown, so that the time tells nothing. */
-const NOBODY = "$2b$10$jTRWgbhk/SXcngaDehRhfuCh2rhCfNwtauHA5YuPv22NI0vmiFJri";
+/** Results kept, of right and of wrong passwords each. */
 const KEPT_RESULTS = 100;
 /** Comparisons that may wait; a flood of wrong passwords must not fill the memory. */
 const MOST_WAITING = 100;
 
 export class BasicAuth {
   readonly #compare: Compare;
-  /** By a digest of user, hash and password: no password is kept. */
-  readonly #results = new Map<string, Promise<boolean>>();
-  #waiting = 0;
+  readonly #secret = randomBytes(32);
+  readonly #pending = new Map<string, Promise<boolean>>();
+  /** Apart, so that no flood of wrong passwords pushes out the right one. */
+  readonly #kept = { right: new Set<string>(), wrong: new Set<string>() };
 
   constructor(compare: Compare = compareInThread()) {
     this.#compare = compare;
   }
 
-  /** Whether the header names one of the users with the right password. */
-  async allows(header: string | undefined, users: Readonly<Record<string, string>>): Promise<boolean> {
+  /** Whether the header names one of the users (hash by name) with the right password. */
+  async verdict(header: string | undefined, users: Readonly<Record<string, string>>): Promise<Verdict> {
     const credentials = credentialsOf(header);
-    if (!credentials) return false;
+    if (!credentials) return "wrong";
     const { user, password } = credentials;
-    const known = Object.hasOwn(users, user) ? users[user] : undefined;
-    const matches = await this.#matches(user, password, known ?? NOBODY);
-    return matches && known !== undefined;
+    const isKnown = Object.hasOwn(users, user);
+    const hash = isKnown ? users[user] : this.#somebodysHash(user, users);
+    if (hash === undefined) return "wrong";
+    const key = this.#digest(JSON.stringify([user, hash, password])).toString("base64"); // no password is kept
+    if (this.#kept.wrong.has(key)) return "wrong";
+    if (!this.#kept.right.has(key)) {
+      if (!this.#pending.has(key) && this.#pending.size >= MOST_WAITING) return "busy";
+      if (!(await this.#matches(key, password, hash))) return "wrong";
+    }
+    return isKnown ? "right" : "wrong";
   }
 
-  #matches(user: string, password: string, hash: string): Promise<boolean> {
-    const key = createHash("sha256")
-      .update(JSON.stringify([user, hash, password]))
-      .digest("base64");
-    const known = this.#results.get(key);
+  /** Compares; whoever asks the same at the same time waits for the same answer. */
+  #matches(key: string, password: string, hash: string): Promise<boolean> {
+    const known = this.#pending.get(key);
     if (known) return known;
-    if (this.#waiting >= MOST_WAITING) return Promise.resolve(false);
-    this.#waiting += 1;
-    const result = this.#compare(password, hash).finally(() => {
-      this.#waiting -= 1;
-    });
-    result.catch(() => this.#results.delete(key));
-    this.#results.set(key, result);
-    for (const oldest of this.#results.keys()) {
-      if (this.#results.size <= KEPT_RESULTS) break;
-      this.#results.delete(oldest);
-    }
+    const result = this.#compare(password, hash)
+      .then((matches) => {
+        keep(key, matches ? this.#kept.right : this.#kept.wrong);
+        return matches;
+      })
+      .finally(() => this.#pending.delete(key));
+    this.#pending.set(key, result);
     return result;
   }
+
+  /** An unknown user is compared with a known one's hash, always the same, so that the time tells nothing whatever their costs. */
+  #somebodysHash(user: string, users: Readonly<Record<string, string>>): string | undefined {
+    const hashes = Object.values(users);
+    return hashes[this.#digest(user).readUInt32BE() % hashes.length];
+  }
+
+  #digest(text: string): Buffer {
+    return createHmac("sha256", this.#secret).update(text).digest();
+  }
 }
 
+function keep(key: string, among: Set<string>): void {
+  among.add(key);
+  for (const oldest of among) {
+    if (among.size <= KEPT_RESULTS) break;
+    among.delete(oldest);
+  }
+}
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** As Go's Request.BasicAuth reads it: one space, padded base64. */
 function credentialsOf(header = ""): { readonly user: string; readonly password: string } | undefined {
-  const encoded = /^basic ([A-Za-z0-9+/=]+)$/i.exec(header.trim())?.[1];
-  const text = encoded === undefined ? "" : Buffer.from(encoded, "base64").toString();
-  const colon = text.indexOf(":");
-  return colon === -1 ? undefined : { user: text.slice(0, colon), password: text.slice(colon + 1) };
-}
-
-/** A thread that is started with the first password and does not keep the process alive. */
-function compareInThread(): Compare {
-  const waiting = new Map<number, PromiseWithResolvers<boolean>>();
-  let lastId = 0;
-  let worker: Worker | undefined;
-  const start = (): Worker => {
-    const started = new Worker(new URL(`./bcrypt-worker${extname(import.meta.url)}`, import.meta.url));
-    started.on("message", ({ id, matches }: { id: number; matches: boolean }) => {
-      waiting.get(id)?.resolve(matches);
-      waiting.delete(id);
-    });
-    started.on("error", (error) => {
-      for (const { reject } of waiting.values()) reject(error);
-      waiting.clear();
-      worker = undefined;
-    });
-    started.unref(); // after its listeners, which would hold the process again
-    return started;
-  };
-  return (password, hash) => {
-    const answer = Promise.withResolvers<boolean>();
-    const id = ++lastId;
-    waiting.set(id, answer);
-    worker ??= start();
-    worker.postMessage({ id, password, hash });
-    return answer.promise;
-  };
+  const encoded = /^basic ((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)$/i.exec(header)?.[1];
+  if (encoded === undefined) return undefined;
+  try {
+    const text = UTF8.decode(Buffer.from(encoded, "base64"));
+    const colon = text.indexOf(":");
+    return colon === -1 ? undefined : { user: text.slice(0, colon), password: text.slice(colon + 1) };
+  } catch {
+    return undefined; // not UTF-8: no hash in a text file is of such a password
+  }
 }

@@ -1,6 +1,7 @@
 /** The Prometheus exporter-toolkit's web configuration: strict, with every problem and its line. */
 import { dirname, isAbsolute, join } from "node:path";
 import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type YAMLMap } from "yaml";
+import { booleanOf, durationMs, isEmpty, resolved, textOf } from "./go-yaml.ts";
 import { CIPHERS, CLIENT_AUTH_TYPES, type ClientAuth, CURVES, TLS_VERSIONS } from "./names.ts";
 
 /** A PEM text, or the file that holds it. */
@@ -36,7 +37,7 @@ const HEADERS: Readonly<Record<string, readonly string[]>> = {
   "X-XSS-Protection": [],
   "Content-Security-Policy": [],
 };
-const BCRYPT = /^\$2[aby]?\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
+const BCRYPT = /^\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}$/;
 
 type Kind = "text" | "boolean" | "integer" | "duration" | "texts" | "map";
 const SECTIONS: Readonly<Record<string, Readonly<Record<string, Kind>> | "map">> = {
@@ -89,7 +90,7 @@ class Reader {
     const values = new Map<string, unknown>();
     const { contents } = this.#document;
     if (this.problems.length > 0) return values; // what YAML could not read says nothing more
-    if (contents === null || (isScalar(contents) && contents.value === null)) return values;
+    if (isEmpty(contents)) return values;
     if (!isMap(contents)) this.#say("", "expected keys and values");
     else for (const pair of contents.items) this.#section(pair, values);
     return values;
@@ -109,7 +110,8 @@ class Reader {
     };
   }
 
-  #section({ key, value }: Pair, values: Map<string, unknown>): void {
+  #section({ key, value: given }: Pair, values: Map<string, unknown>): void {
+    const value = resolved(given, this.#document);
     const name = textOf(key) ?? "?";
     this.#where.set(name, this.#of(key));
     const keys = Object.hasOwn(SECTIONS, name) ? SECTIONS[name] : undefined;
@@ -123,9 +125,10 @@ class Reader {
   #key(
     section: string,
     keys: Readonly<Record<string, Kind>>,
-    { key, value }: Pair,
+    { key, value: given }: Pair,
     values: Map<string, unknown>,
   ): void {
+    const value = resolved(given, this.#document);
     const name = textOf(key) ?? "?";
     const path = `${section}.${name}`;
     this.#where.set(path, this.#of(key));
@@ -141,27 +144,27 @@ class Reader {
   #value(kind: Kind, path: string, node: unknown): unknown {
     if (kind === "texts") return isSeq(node) ? this.#texts(node.items) : undefined;
     if (kind === "map") return isMap(node) ? this.#map(path, node) : undefined;
-    const value: unknown = isScalar(node) ? node.value : undefined;
     if (kind === "text") return textOf(node);
-    if (kind === "boolean") return typeof value === "boolean" ? value : undefined;
-    if (kind === "integer") return Number.isInteger(value) && (value as number) >= 0 ? value : undefined;
-    return durationMs(value);
+    if (kind === "boolean") return booleanOf(node);
+    if (kind === "duration") return durationMs(node);
+    const value: unknown = isScalar(node) ? node.value : undefined;
+    return Number.isInteger(value) && (value as number) >= 0 ? value : undefined;
   }
 
   #texts(items: readonly unknown[]): readonly string[] | undefined {
-    const texts = items.map(textOf);
+    const texts = items.map((item) => textOf(resolved(item, this.#document)));
     return texts.includes(undefined) ? undefined : texts.filter((text) => text !== undefined);
   }
 
   /** Headers or users: names to texts, each checked. */
   #map(path: string, node: YAMLMap): Readonly<Record<string, string>> {
     const entries = node.items.flatMap(({ key, value }): readonly (readonly [string, string])[] => {
-      const [name, text] = [textOf(key), textOf(value)];
+      const [name, text] = [textOf(key), textOf(resolved(value, this.#document))];
       const where = `${path}.${name ?? "?"}`;
       this.#where.set(where, this.#of(key));
       if (name === undefined || text === undefined) this.#say(where, `${path}: expected texts`);
       else if (path === "basic_auth_users" ? this.#isUser(where, name, text) : this.#isHeader(where, name, text))
-        return [[name, text]];
+        return [[name, path === "basic_auth_users" ? text : onOneLine(text)]];
       return [];
     });
     return Object.fromEntries(entries);
@@ -182,7 +185,7 @@ class Reader {
       this.#say(where, `HTTP header "${name}" can not be configured; only ${Object.keys(HEADERS).join(", ")}`);
     else if (allowed.length > 0 && !allowed.includes(value))
       this.#say(where, `invalid value for ${name}: expected ${allowed.join(" or ")}`);
-    else if (/[^\t\x20-\x7e\x80-\xff]/.test(value))
+    else if (/[^\t\n\x20-\x7e\x80-\u{10ffff}]/u.test(value))
       this.#say(where, `invalid value for ${name}: no control characters`);
     else return true;
     return false;
@@ -196,15 +199,21 @@ class Reader {
     this.#known("max_version", get("max_version"), TLS_VERSIONS);
     for (const name of listed("cipher_suites")) this.#known("cipher_suites", name, CIPHERS);
     for (const name of listed("curve_preferences")) this.#known("curve_preferences", name, CURVES);
-    this.#known("client_auth_type", get("client_auth_type"), CLIENT_AUTH_TYPES);
+    const policy = get("client_auth_type") === "" ? undefined : get("client_auth_type");
+    this.#known("client_auth_type", policy, CLIENT_AUTH_TYPES);
     if (!enabling.some((key) => (get(key) ?? "") !== "")) return undefined;
     const [cert, key, clientCa] = ["cert", "key", "client_ca"].map((name) => this.#pem(get(name), get(`${name}_file`)));
     if (!cert) this.#say("tls_server_config", "tls_server_config: missing one of cert or cert_file");
     if (!key) this.#say("tls_server_config", "tls_server_config: missing one of key or key_file");
-    const named = (get("client_auth_type") ?? "NoClientCert") as keyof typeof CLIENT_AUTH_TYPES;
+    const named = (policy ?? "NoClientCert") as keyof typeof CLIENT_AUTH_TYPES;
     const clientAuth = CLIENT_AUTH_TYPES[named];
     if (clientCa && clientAuth === "none")
       this.#say("tls_server_config", "tls_server_config: a client CA needs a client_auth_type");
+    const minVersion = (get("min_version") ?? "TLS12") as TlsFormat["minVersion"];
+    const maxVersion = (get("max_version") ?? "TLS13") as TlsFormat["maxVersion"];
+    const order = Object.keys(TLS_VERSIONS);
+    if (order.indexOf(minVersion) > order.indexOf(maxVersion))
+      this.#say("tls_server_config.min_version", "tls_server_config: min_version is above max_version");
     if (!cert || !key) return undefined;
     const sans = values.get("tls_server_config.client_allowed_sans") as readonly string[] | undefined;
     return {
@@ -213,8 +222,8 @@ class Reader {
       ...(clientCa && { clientCa }),
       clientAuth,
       ...(sans && { clientAllowedSans: sans }),
-      minVersion: (get("min_version") ?? "TLS12") as TlsFormat["minVersion"],
-      maxVersion: (get("max_version") ?? "TLS13") as TlsFormat["maxVersion"],
+      minVersion,
+      maxVersion,
       cipherSuites: listed("cipher_suites"),
       curves: listed("curve_preferences"),
     };
@@ -227,7 +236,7 @@ class Reader {
   }
 
   #known(key: string, value: string | undefined, names: Readonly<Record<string, unknown>>): void {
-    if (value === undefined || value === "" || Object.hasOwn(names, value)) return;
+    if (value === undefined || Object.hasOwn(names, value)) return;
     this.#say(
       `tls_server_config.${key}`,
       `tls_server_config.${key}: unknown ${JSON.stringify(value)}; one of ${Object.keys(names).join(", ")}`,
@@ -247,6 +256,9 @@ class Reader {
   }
 }
 
+/** As Go sends it: a folded text's line ends become blanks, other characters their UTF-8 bytes. */
+const onOneLine = (value: string): string => Buffer.from(value.replace(/\n/g, " ").trim()).toString("latin1");
+
 const EXPECTED: Readonly<Record<Kind, string>> = {
   text: "a text",
   boolean: "true or false",
@@ -255,23 +267,3 @@ const EXPECTED: Readonly<Record<Kind, string>> = {
   texts: "a list of texts",
   map: "keys and values",
 };
-
-const isEmpty = (node: unknown): boolean => node === null || (isScalar(node) && node.value === null);
-
-/** Go's YAML takes any scalar for a text. */
-function textOf(node: unknown): string | undefined {
-  if (!isScalar(node)) return undefined;
-  const { value, source } = node as { value: unknown; source?: string };
-  if (typeof value === "string") return value;
-  return typeof value === "number" || typeof value === "boolean" ? (source ?? String(value)) : undefined;
-}
-
-const UNIT_MS: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1e3, m: 6e4, h: 36e5 };
-
-/** Go's time.Duration: `1m30s`; a bare number is nanoseconds. */
-function durationMs(value: unknown): number | undefined {
-  if (typeof value === "number") return value >= 0 ? value * 1e-6 : undefined;
-  if (typeof value !== "string" || !/^(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+$/.test(value)) return undefined;
-  const parts = value.matchAll(/([\d.]+)(ns|us|µs|ms|s|m|h)/g);
-  return [...parts].reduce((sum, [, number, unit = ""]) => sum + Number(number) * (UNIT_MS[unit] ?? 0), 0);
-}

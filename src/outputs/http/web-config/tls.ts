@@ -1,9 +1,10 @@
 /** From the web configuration to Node's TLS: certificates read, client policy applied. */
-import { readFileSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import { isIPv6 } from "node:net";
 import { createSecureContext, type SecureContextOptions, type TLSSocket } from "node:tls";
 import { messageOf } from "../../../errors.ts";
 import type { Pem, TlsFormat } from "./format.ts";
-import { cipherList, CURVES, TLS_VERSIONS } from "./names.ts";
+import { cipherList, CIPHERS, CURVES, TLS_VERSIONS } from "./names.ts";
 
 /** Everything a TLS server needs for new connections. */
 export interface TlsSettings {
@@ -14,32 +15,47 @@ export interface TlsSettings {
   readonly refuses: (socket: TLSSocket) => string | undefined;
 }
 
+/** Reads the text of a file; throws when it cannot. */
+export type ReadFile = (path: string) => string;
+
 /** Reads the files. Throws with one line that says which cannot be used. */
-export function loadTls(format: TlsFormat): TlsSettings {
+export function loadTls(format: TlsFormat, read: ReadFile): TlsSettings {
   const { clientAuth, minVersion, maxVersion, cipherSuites, curves } = format;
   const isOld = minVersion === "TLS10" || minVersion === "TLS11";
-  const ciphers = cipherSuites.length > 0 ? cipherList(cipherSuites) : isOld ? "DEFAULT" : undefined;
+  const ciphers = cipherList(cipherSuites.length > 0 ? cipherSuites : Object.keys(CIPHERS));
+  const cert = pem(format.cert, "certificate", read);
+  const key = pem(format.key, "key", read);
+  const ca = format.clientCa && pem(format.clientCa, "client CA", read);
   const context: SecureContextOptions = {
-    cert: pem(format.cert, "certificate"),
-    key: pem(format.key, "key"),
-    ...(format.clientCa && { ca: pem(format.clientCa, "client CA") }),
+    cert,
+    key,
+    ...(ca !== undefined && { ca }),
     minVersion: TLS_VERSIONS[minVersion],
     maxVersion: TLS_VERSIONS[maxVersion],
     // OpenSSL's default level refuses what the two oldest versions need.
-    ...(ciphers !== undefined && { ciphers: isOld ? `${ciphers}:@SECLEVEL=0` : ciphers }),
+    ciphers: isOld ? `${ciphers}:@SECLEVEL=0` : ciphers,
     ...(curves.length > 0 && { ecdhCurve: curves.map((name) => CURVES[name] ?? name).join(":") }),
   };
-  try {
-    createSecureContext(context);
-  } catch (error) {
-    throw new Error(`certificate and key cannot be used together: ${messageOf(error)}`, { cause: error });
-  }
+  attempt("certificate and key cannot be used together", () => {
+    new X509Certificate(cert); // an empty text would be no certificate, for which Node does not ask
+    createSecureContext({ cert, key });
+  });
+  if (ca !== undefined) attempt("the client CA holds no usable certificate", () => new X509Certificate(ca));
+  attempt("this Node.js cannot serve these versions, ciphers or curves", () => createSecureContext(context));
   return {
     context,
     requestCert: clientAuth !== "none",
     rejectUnauthorized: clientAuth === "requireAndVerify",
     refuses: (socket) => refusal(socket, format),
   };
+}
+
+function attempt(failure: string, run: () => unknown): void {
+  try {
+    run();
+  } catch (error) {
+    throw new Error(`${failure}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 function refusal(socket: TLSSocket, { clientAuth, clientAllowedSans }: TlsFormat): string | undefined {
@@ -60,19 +76,17 @@ function refusal(socket: TLSSocket, { clientAuth, clientAllowedSans }: TlsFormat
 /** `DNS:a, IP Address:127.0.0.1, email:x@y, URI:https://z`; Node quotes names that could be mistaken. */
 export function alternativeNames(text: string): readonly string[] {
   const entries = text.matchAll(/(?:^|, )(DNS|IP Address|email|URI):("(?:[^"\\]|\\.)*"|[^,]*)/g);
-  return [...entries].map(([, , raw = ""]) => (raw.startsWith('"') ? String(JSON.parse(raw)) : raw));
+  return [...entries].map(([, kind, raw = ""]) => {
+    const name = raw.startsWith('"') ? String(JSON.parse(raw)) : raw;
+    return kind === "IP Address" && isIPv6(name) ? new URL(`http://[${name}]`).hostname.slice(1, -1) : name; // Go's ::1
+  });
 }
 
-function pem(source: Pem, what: string): string {
+function pem(source: Pem, what: string, read: ReadFile): string {
   if ("text" in source) return source.text;
   try {
-    return readFileSync(source.file, "utf8");
+    return read(source.file);
   } catch (error) {
     throw new Error(`cannot read the ${what} ${source.file}: ${messageOf(error)}`, { cause: error });
   }
-}
-
-/** Files that a configuration names. */
-export function filesOf({ cert, key, clientCa }: TlsFormat): readonly string[] {
-  return [cert, key, clientCa].flatMap((source) => (source && "file" in source ? [source.file] : []));
 }

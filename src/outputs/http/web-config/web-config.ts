@@ -2,16 +2,17 @@
  * --web.config.file while the exporter runs: looked at for every connection and request, applied when it changed. A new file
  * that is broken or gone leaves the old settings in force, and says so once.
  */
-import { readFileSync, statSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { ConfigError, messageOf, StartupError } from "../../../errors.ts";
 import type { Clock } from "../../../lib/clock.ts";
 import type { Logger } from "../../../logger.ts";
 import { type Answer, text } from "../answer.ts";
-import { BasicAuth, type Compare } from "./basic-auth.ts";
+import { BasicAuth } from "./basic-auth.ts";
+import type { Compare } from "./bcrypt-thread.ts";
 import { readWebFormat, type WebFormat } from "./format.ts";
 import { RateLimit } from "./rate-limit.ts";
-import { filesOf, loadTls, type TlsSettings } from "./tls.ts";
+import { RememberedFiles } from "./remembered-files.ts";
+import { loadTls, type ReadFile, type TlsSettings } from "./tls.ts";
 
 export interface WebConfigOptions {
   readonly path: string;
@@ -29,19 +30,20 @@ interface Loaded {
 
 /** Problems of a file, all of them; empty when it can be used. Throws StartupError when it cannot be read. */
 export function checkWebConfig(path: string): readonly string[] {
+  const files = new RememberedFiles(() => 0);
   let source: string;
   try {
-    source = readFileSync(path, "utf8");
+    source = files.read(path);
   } catch (error) {
     throw new StartupError(`Cannot read --web.config.file ${path}: ${messageOf(error)}`, { cause: error });
   }
   const { format, problems } = readWebFormat(source, path);
-  if (!format?.tls) return problems;
+  if (!format) return problems;
   try {
-    loadTls(format.tls);
+    tlsOf(format, path, (file) => files.read(file));
     return [];
   } catch (error) {
-    return [`${path}: tls_server_config: ${messageOf(error)}`];
+    return [messageOf(error)];
   }
 }
 
@@ -49,8 +51,9 @@ export class WebConfig {
   readonly #options: WebConfigOptions;
   readonly #auth: BasicAuth;
   #loaded: Loaded;
-  #stamp: string;
-  #problem: string | undefined;
+  /** What was last read, whether it could be used or not. */
+  #files: RememberedFiles;
+  #isBroken = false;
 
   /** Throws ConfigError or StartupError when the file cannot be used. */
   constructor(options: WebConfigOptions) {
@@ -58,8 +61,8 @@ export class WebConfig {
     this.#auth = new BasicAuth(options.compare);
     const problems = checkWebConfig(options.path);
     if (problems.length > 0) throw new ConfigError(problems);
+    this.#files = this.#newFiles();
     this.#loaded = this.#load();
-    this.#stamp = this.#stampOf(this.#loaded.format);
   }
 
   /** TLS for new connections; undefined = plain HTTP. */
@@ -74,26 +77,21 @@ export class WebConfig {
 
   /** Takes over a changed file. Cheap when nothing changed. */
   refresh(): void {
-    const stamp = this.#stampOf(this.#loaded.format);
-    if (stamp === this.#stamp) return;
+    if (!this.#files.haveChanged()) return;
+    const { path, logger } = this.#options;
+    const before = this.#loaded;
+    this.#files = this.#newFiles();
     try {
-      const next = this.#load();
-      if ((next.tls === undefined) !== (this.#loaded.tls === undefined))
-        throw new Error("TLS cannot be switched on or off while the exporter runs; restart it");
+      const next = this.#load(before);
+      if ((next.tls === undefined) !== (before.tls === undefined))
+        throw new Error(`${path}: TLS cannot be switched on or off while the exporter runs; restart it`);
       this.#loaded = next;
-      this.#stamp = this.#stampOf(next.format);
-      if (this.#problem !== undefined) this.#options.logger.info("web configuration is good again");
-      this.#problem = undefined;
+      logger.info(this.#isBroken ? "web configuration is good again" : "web configuration taken over", { file: path });
+      this.#isBroken = false;
     } catch (error) {
-      this.#stamp = stamp;
-      if (this.#problem === undefined) {
-        const { path, logger } = this.#options;
-        logger.warn("web configuration not taken over; the old one stays in force", {
-          file: path,
-          error: messageOf(error),
-        });
-      }
-      this.#problem = messageOf(error);
+      const kept = "web configuration not taken over; the old one stays in force";
+      if (!this.#isBroken) logger.warn(kept, { file: path, error: messageOf(error) });
+      this.#isBroken = true;
     }
   }
 
@@ -102,29 +100,38 @@ export class WebConfig {
     const { limit, format } = this.#loaded;
     if (limit && !limit.allows()) return text(429, "Too Many Requests");
     if (Object.keys(format.users).length === 0) return undefined;
-    if (await this.#auth.allows(request.headers.authorization, format.users)) return undefined;
-    return { ...text(401, "Unauthorized"), headers: { "WWW-Authenticate": "Basic" } };
+    switch (await this.#auth.verdict(request.headers.authorization, format.users)) {
+      case "right":
+        return undefined;
+      case "wrong":
+        return { ...text(401, "Unauthorized"), headers: { "WWW-Authenticate": "Basic" } };
+      case "busy":
+        return { ...text(503, "too many passwords are waiting to be compared"), headers: { "Retry-After": "10" } };
+    }
   }
 
-  #load(): Loaded {
+  #newFiles(): RememberedFiles {
+    return new RememberedFiles(() => this.#options.clock.now());
+  }
+
+  /** Throws with the first problem. A rate limit that has not changed goes on counting. */
+  #load(before?: Loaded): Loaded {
     const { path, clock } = this.#options;
-    const { format, problems } = readWebFormat(readFileSync(path, "utf8"), path);
+    const { format, problems } = readWebFormat(this.#files.read(path), path);
     if (!format) throw new Error(problems[0] ?? "not usable");
-    const { tls, rateLimit } = format;
-    return { format, tls: tls && loadTls(tls), limit: rateLimit && new RateLimit(rateLimit, clock) };
+    const tls = tlsOf(format, path, (file) => this.#files.read(file));
+    const { rateLimit } = format;
+    const isSame =
+      rateLimit?.intervalMs === before?.format.rateLimit?.intervalMs &&
+      rateLimit?.burst === before?.format.rateLimit?.burst;
+    return { format, tls, limit: isSame ? before?.limit : rateLimit && new RateLimit(rateLimit, clock) };
   }
+}
 
-  /** Changes whenever the file or one that it names does. */
-  #stampOf({ tls }: WebFormat): string {
-    return [this.#options.path, ...(tls ? filesOf(tls) : [])]
-      .map((file) => {
-        try {
-          const { ino, size, mtimeNs } = statSync(file, { bigint: true });
-          return `${ino} ${size} ${mtimeNs}`;
-        } catch (error) {
-          return messageOf(error); // gone, or not ours to see: that is a change too
-        }
-      })
-      .join("\n");
+function tlsOf({ tls }: WebFormat, path: string, read: ReadFile): TlsSettings | undefined {
+  try {
+    return tls && loadTls(tls, read);
+  } catch (error) {
+    throw new Error(`${path}: tls_server_config: ${messageOf(error)}`, { cause: error });
   }
 }
