@@ -58,6 +58,7 @@ describe("the limits of the HTTP server", () => {
       headerCount: 100,
       targetBytes: 8_000,
       bodyBytes: 65_536,
+      pipelined: 100,
       connections: 2_000,
     });
   });
@@ -121,6 +122,15 @@ describe("the limits of the HTTP server", () => {
     await once(first, "close");
     const { statuses } = await exchange(to, REQUEST.replace("Host", "Connection: close\r\nHost"));
     expect(statuses).toEqual([200]);
+  });
+
+  it("answer so many pipelined requests, and cut a connection with more", async () => {
+    const last = REQUEST.replace("Host", "Connection: close\r\nHost");
+    const to = await serve({});
+    expect((await exchange(to, REQUEST.repeat(99) + last)).statuses).toEqual(Array.from({ length: 100 }, () => 200));
+    codes.length = 0;
+    const { statuses } = await exchange(to, REQUEST.repeat(5_000)).catch(() => ({ statuses: [] }));
+    expect([statuses, codes]).toEqual([[], []]);
   });
 
   it("give a client that is refused in the middle of its flood the time to read why", async () => {

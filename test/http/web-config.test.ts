@@ -354,6 +354,15 @@ describe("serving", () => {
     await expect(get(await serve(source("other.example")), { tls: true, ...GIVEN.ours })).rejects.toThrow();
   });
 
+  it("once let in a client without a certificate although names are asked for", async () => {
+    for (const policy of ["RequestClientCert", "VerifyClientCertIfGiven"]) {
+      const source = `${TLS}  client_auth_type: ${policy}\n  client_ca_file: ca.pem\n  client_allowed_sans: [scraper.example]\n`;
+      const port = await serve(source);
+      await expect(get(port, { tls: true })).rejects.toThrow();
+      expect((await get(port, { tls: true, ...GIVEN.ours })).status).toBe(200);
+    }
+  });
+
   it("takes a renewed certificate and a stricter policy with the next connection; a broken key keeps the old", async () => {
     const port = await serve(TLS);
     expect((await get(port, { tls: true })).status).toBe(200);

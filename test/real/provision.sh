@@ -31,11 +31,12 @@ declare -A V=(
   [shellcheck]=debian             # whatever this Debian has
   [chromium]=debian
   [systemd-analyze]=debian
+  [node-exporter]=debian
   [vegeta]=12.13.0
   [python-tools]=1.45.2           # the OpenTelemetry SDK's
 )
 declare -A GROUPS_=(
-  [core]="prometheus promtool alertmanager amtool otelcol victoria-metrics python-tools"
+  [core]="prometheus promtool alertmanager amtool otelcol victoria-metrics node-exporter python-tools"
   [lint]="pint dashboard-linter kubeconform k8s-schemas helm hadolint shellcheck systemd-analyze"
   [extra]="vegeta chromium"
 )
@@ -282,6 +283,14 @@ install_shellcheck() {
   run env -C "$WORK" apt-get -o APT::Sandbox::User=root download shellcheck || return
   run dpkg-deb -x "$WORK"/shellcheck_*.deb "$WORK/deb" || return
   put "$WORK/deb/usr/bin/shellcheck"
+}
+
+# The program alone: no service is installed or started.
+install_node_exporter() {
+  apt_known prometheus-node-exporter || return
+  run env -C "$WORK" apt-get -o APT::Sandbox::User=root download prometheus-node-exporter || return
+  run dpkg-deb -x "$WORK"/prometheus-node-exporter_*.deb "$WORK/deb" || return
+  put "$WORK/deb/usr/bin/prometheus-node-exporter"
 }
 
 install_chromium() {

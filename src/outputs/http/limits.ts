@@ -26,6 +26,8 @@ export interface HttpLimits {
   readonly targetBytes: number;
   /** A body, which nothing here needs: read away up to this size; beyond it 413. */
   readonly bodyBytes: number;
+  /** Requests of one connection that wait for their answers (pipelining); with more it is cut. */
+  readonly pipelined: number;
   /** Connections of one listen address at a time; more are closed unanswered. */
   readonly connections: number;
 }
@@ -45,5 +47,6 @@ export const HTTP_LIMITS: HttpLimits = Object.freeze({
   headerCount: 100,
   targetBytes: 8_000,
   bodyBytes: 65_536,
+  pipelined: 100,
   connections: 2_000,
 });

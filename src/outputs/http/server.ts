@@ -134,14 +134,14 @@ export class HttpServer {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { routes, webConfig } = this.#options;
     const { socket } = request;
-    if (this.#ending.has(socket)) return;
+    if (socket.destroyed || this.#ending.has(socket)) return;
     webConfig?.refresh();
     const refusal = refusalOf(request, this.#limits);
     const discarded = refusal ? "done" : discardBody(request, this.#limits.bodyBytes);
     // Without a body, the answer is under way before the parser gets to what follows the request.
     const body = typeof discarded === "string" ? discarded : await discarded;
     if (body === "gone" || this.#ending.has(socket)) return;
-    this.#begin(socket, response);
+    if (!this.#begin(socket, response)) return;
     const path = pathOf(request.url ?? "/") ?? "";
     const route = refusal ? undefined : routes.get(path);
     const answer =
@@ -174,10 +174,13 @@ export class HttpServer {
     }
   }
 
-  #begin(socket: Duplex, response: ServerResponse): void {
+  /** Whether the request may be answered: not when its connection has asked for too much at once. */
+  #begin(socket: Duplex, response: ServerResponse): boolean {
     const underWay = this.#underWay.get(socket) ?? new Set();
     this.#underWay.set(socket, underWay.add(response));
     response.once("close", () => underWay.delete(response));
+    if (underWay.size > this.#limits.pipelined) socket.destroy();
+    return !socket.destroyed;
   }
 
   #write(response: ServerResponse, answer: Answer, handler: string): void {

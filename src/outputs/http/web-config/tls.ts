@@ -62,7 +62,8 @@ function refusal(socket: TLSSocket, { clientAuth, clientAllowedSans }: TlsFormat
   if (clientAuth === "none") return undefined;
   const certificate = socket.getPeerX509Certificate();
   if (!certificate) {
-    const isNeeded = clientAuth === "require" || clientAuth === "requireAndVerify";
+    // With names to match, the toolkit refuses who has none, whatever the policy.
+    const isNeeded = clientAuth === "require" || clientAuth === "requireAndVerify" || clientAllowedSans !== undefined;
     return isNeeded ? "no client certificate" : undefined;
   }
   if (clientAuth === "verifyIfGiven" && !socket.authorized) return "the client certificate is not of the client CA";
