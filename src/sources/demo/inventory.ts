@@ -19,6 +19,9 @@ export interface DemoModel {
   readonly vram: Readonly<Record<string, number>>;
   /** Bytes that did not fit and are computed by the CPU. */
   readonly cpuBytes?: number;
+  /** While it works: tokens it generates (an embedding model none) and reads per second; default 40 and 600. */
+  readonly generatesPerSecond?: number;
+  readonly readsPerSecond?: number;
 }
 
 export const SERVERS = [
@@ -39,6 +42,8 @@ export const MODELS: readonly DemoModel[] = [
     fileBytes: 42_520_413_916,
     contextTokens: 8192,
     pid: 900_101,
+    generatesPerSecond: 24,
+    readsPerSecond: 420,
     vram: { "0": 30 * GIB + 512 * MIB, "3": 14 * GIB + 256 * MIB },
   },
   {
@@ -51,6 +56,8 @@ export const MODELS: readonly DemoModel[] = [
     fileBytes: 5_225_388_164,
     contextTokens: 40960,
     pid: 900_102,
+    generatesPerSecond: 88,
+    readsPerSecond: 2600,
     vram: { "1:0": 7 * GIB + 128 * MIB },
   },
   {
@@ -63,6 +70,8 @@ export const MODELS: readonly DemoModel[] = [
     fileBytes: 274_302_450,
     contextTokens: 2048,
     pid: 900_103,
+    generatesPerSecond: 0,
+    readsPerSecond: 9000,
     vram: { "1:1": 812 * MIB },
   },
   {
@@ -75,6 +84,8 @@ export const MODELS: readonly DemoModel[] = [
     fileBytes: 29_540_066_534,
     contextTokens: 16384,
     pid: 900_104,
+    generatesPerSecond: 9,
+    readsPerSecond: 160,
     vram: { "2": 20 * GIB + 640 * MIB },
     cpuBytes: 11 * GIB,
   },

@@ -4,14 +4,7 @@ import { CRITICAL_XIDS } from "../nvml/abi.ts";
 import { CLOCK_EVENT_FIELDS } from "../nvml/fields.ts";
 import type { ByName, Gpu, GpuProcess, LoadedModel, Runner, RunnerEndpoints } from "../../snapshot.ts";
 import { type Board, BOARDS, type DemoModel, FOREIGN, MIB, MODELS, SERVERS } from "./inventory.ts";
-
-/** Between 0 and 1, smooth, with its own period. */
-const wave = (seconds: number, period: number, phase = 0): number =>
-  (1 + Math.sin((2 * Math.PI * (seconds + phase)) / period)) / 2;
-
-/** Busy share of a model's runner at a time. */
-const load = (pid: number, seconds: number): number =>
-  Math.round(wave(seconds, 97 + (pid % 7) * 31, pid % 100) * 70) / 100;
+import { load, PEAK, wave, work } from "./load.ts";
 
 export const BOARD_COUNT = BOARDS.length;
 
@@ -36,6 +29,7 @@ function identityOf({ index, name, uuid, bus, capability, vbios }: Board): Gpu {
   };
 }
 
+/** They share the GPU equally, so that it is never more than busy. */
 function processesOn(label: string, seconds: number): readonly GpuProcess[] {
   const own = MODELS.flatMap(({ pid, vram }): GpuProcess[] => {
     const memoryBytes = vram[label];
@@ -54,7 +48,11 @@ function processesOn(label: string, seconds: number): readonly GpuProcess[] {
           },
         ]
       : [];
-  return [...own, ...foreign];
+  const all = [...own, ...foreign];
+  return all.map(({ smUtilizationRatio = 0, ...process }) => ({
+    ...process,
+    smUtilizationRatio: Math.round((smUtilizationRatio / all.length) * 100) / 100,
+  }));
 }
 
 function memoryOf(totalBytes: number, processes: readonly GpuProcess[]) {
@@ -93,15 +91,18 @@ function instancesAt(board: Board, seconds: number): readonly Gpu[] {
   });
 }
 
+const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+
+const activeWatts = ({ limitWatts, idleWatts }: Board): number => limitWatts * 0.9 - idleWatts;
+
 function boardAt(board: Board, seconds: number, unixSeconds: number): Gpu {
   const { index, instances, limitWatts, idleWatts } = board;
   const processes = processesOn(String(index), seconds);
   const onInstances = (instances ?? []).flatMap((_, migIndex) => processesOn(`${index}:${migIndex}`, seconds));
-  const busy = Math.min(
-    1,
-    [...processes, ...onInstances].reduce((sum, { smUtilizationRatio: own = 0 }) => sum + own, 0),
-  );
-  const watts = Math.round((idleWatts + busy * (limitWatts * 0.9 - idleWatts)) * 1000) / 1000;
+  const pids = [...processes, ...onInstances].map(({ pid }) => pid);
+  const busy = mean(pids.map((pid) => load(pid, seconds)));
+  const watts = Math.round((idleWatts + busy * activeWatts(board)) * 1000) / 1000;
   return {
     ...identityOf(board),
     ...memoryOf(board.memoryBytes, [...processes, ...onInstances]),
@@ -120,7 +121,7 @@ function boardAt(board: Board, seconds: number, unixSeconds: number): Gpu {
     powerDefaultLimitWatts: limitWatts,
     powerMinLimitWatts: Math.round(limitWatts * 0.3),
     powerMaxLimitWatts: limitWatts,
-    energyJoules: energyAt(board, unixSeconds),
+    energyJoules: energyAt(board, mean(pids.map((pid) => work(pid, seconds))), unixSeconds),
     ...clocksAt(board, busy, seconds),
     performanceState: busy > 0.05 ? 0 : 8,
     ...(board.fan && {
@@ -168,11 +169,10 @@ function gpmAt(busy: number): Partial<Gpu> {
   };
 }
 
-/** Mean power times time, plus a ripple too small to make it step back. */
-function energyAt({ idleWatts, limitWatts, index }: Board, unixSeconds: number): number {
-  const mean = idleWatts + 0.35 * (limitWatts * 0.9 - idleWatts);
-  const since = unixSeconds - 1_700_000_000;
-  return Math.round((mean * since + mean * 10 * Math.sin(since / 97 + index)) * 1000) / 1000;
+/** The integral of the power since the demo started, on top of what an idle board would have used before. */
+function energyAt(board: Board, workSeconds: number, unixSeconds: number): number {
+  const { idleWatts } = board;
+  return Math.round((idleWatts * (unixSeconds - 1_700_000_000) + workSeconds * activeWatts(board)) * 1000) / 1000;
 }
 
 function clocksAt({ graphicsMhz, throttles }: Board, busy: number, seconds: number): Partial<Gpu> {
@@ -233,28 +233,35 @@ export function loadedAt(model: DemoModel, nowMs: number): LoadedModel {
   };
 }
 
-/** Two slots of which one works two thirds of the time. */
-function endpointsAt(seconds: number): RunnerEndpoints {
-  const busy = seconds % 30 < 20;
-  const tokens = Math.floor(seconds * 42);
+/** Two slots; what was generated and read follows from the work done. */
+function endpointsAt(
+  { pid, generatesPerSecond = 40, readsPerSecond = 600 }: DemoModel & { pid: number },
+  seconds: number,
+) {
+  const slotsBusy = Math.round((2 * load(pid, seconds)) / PEAK);
+  const generating = generatesPerSecond > 0 ? 0.9 : 0;
+  const generationSeconds = Math.round(work(pid, seconds) * generating * 1000) / 1000;
+  const promptSeconds = Math.round(work(pid, seconds) * (1 - generating) * 1000) / 1000;
+  const promptTokens = Math.floor(promptSeconds * readsPerSecond);
   return {
     slots: 2,
-    slotsBusy: busy ? 1 : 0,
-    activeTokens: busy ? Math.floor((seconds % 30) * 63) : 0,
+    slotsBusy,
+    activeTokens: Math.floor(slotsBusy * (seconds % 30) * generatesPerSecond),
     answersMetrics: true,
-    generatedTokens: tokens,
-    promptTokens: Math.floor(tokens * 0.6),
-    promptTokensCached: Math.floor(tokens * 1.1),
-    promptSeconds: Math.floor(seconds) * 0.01,
-    generationSeconds: Math.floor(seconds) * 0.62,
-    requestsProcessing: busy ? 1 : 0,
+    generatedTokens: Math.floor(generationSeconds * generatesPerSecond),
+    promptTokens,
+    promptTokensCached: promptTokens * 2,
+    promptSeconds,
+    generationSeconds,
+    requestsProcessing: slotsBusy,
     requestsDeferred: 0,
-  };
+  } satisfies RunnerEndpoints;
 }
 
 /** The runner processes; their CPU time grows with the demo's age. */
 export function runnersAt(seconds: number, startedSeconds: number): readonly Runner[] {
-  return MODELS.flatMap(({ pid, hex, server, cpuBytes = 0 }): Runner[] => {
+  return MODELS.flatMap((model): Runner[] => {
+    const { pid, hex, server, cpuBytes = 0 } = model;
     const parent = SERVERS.find((candidate) => candidate.server === server);
     if (pid === undefined || !parent) return [];
     return [
@@ -265,12 +272,12 @@ export function runnersAt(seconds: number, startedSeconds: number): readonly Run
         blobDigest: hex,
         port: 40_000 + (pid % 1000),
         hasEndpoints: true,
-        endpoints: endpointsAt(seconds),
+        endpoints: endpointsAt({ ...model, pid }, seconds),
         orphaned: false,
         parentListenPorts: [parent.port],
         startTimeSeconds: startedSeconds - 3600,
         residentMemoryBytes: 900 * MIB + cpuBytes,
-        cpuSeconds: 120 + Math.floor(seconds * 0.4 * 100) / 100,
+        cpuSeconds: 120 + Math.floor(work(pid, seconds) * (cpuBytes > 0 ? 8 : 1) * 100) / 100,
       },
     ];
   });
