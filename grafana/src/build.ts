@@ -8,13 +8,18 @@ import * as stat from "@grafana/grafana-foundation-sdk/stat";
 import * as statetimeline from "@grafana/grafana-foundation-sdk/statetimeline";
 import * as table from "@grafana/grafana-foundation-sdk/table";
 import * as timeseries from "@grafana/grafana-foundation-sdk/timeseries";
-import type { BoardSpec, PanelSpec, Query } from "./panel.ts";
+import type { BoardSpec, Column, PanelSpec, Query, Word } from "./panel.ts";
 
 const DATASOURCE = { type: "prometheus", uid: "${datasource}" };
 const TAG = "ollama-gpu-exporter";
 /** Grafana 11 reads 39; newer ones migrate it. */
 const SCHEMA_VERSION = 39;
 const COLUMNS = 24;
+/** Where a cell of that column leads, with its value chosen there. */
+const CELL_LINKS: Readonly<Record<string, readonly [title: string, uid: string]>> = {
+  instance: ["GPU detail", "ollama-gpu-detail"],
+  model: ["Models", "ollama-gpu-models"],
+};
 
 /** The whole dashboard as plain data. Everything in it is fixed, so that the same source gives the same bytes. */
 export function buildBoard(spec: BoardSpec): dashboard.Dashboard {
@@ -119,12 +124,22 @@ const PANELS: Readonly<Record<PanelSpec["kind"], (spec: PanelSpec) => dashboard.
       );
     if (spec.stacked) builder.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal).group("A"));
     if (spec.max !== undefined) builder.max(spec.max);
+    if (spec.thresholds)
+      builder.thresholdsStyle(
+        new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Dashed),
+      );
+    for (const [index, { dashed }] of spec.queries.entries())
+      if (dashed)
+        builder.overrideByQuery(letter(index), [
+          { id: "custom.lineStyle", value: { fill: "dash", dash: [6, 6] } },
+          { id: "custom.fillOpacity", value: 0 },
+        ]);
     return builder.build();
   },
   stat: (spec) =>
     shared(new stat.PanelBuilder(), spec)
       .reduceOptions(lastValue())
-      .colorMode(spec.thresholds ? common.BigValueColorMode.Value : common.BigValueColorMode.None)
+      .colorMode(spec.thresholds || spec.words ? common.BigValueColorMode.Value : common.BigValueColorMode.None)
       .graphMode(common.BigValueGraphMode.None)
       .build(),
   bargauge: (spec) => {
@@ -146,6 +161,8 @@ const PANELS: Readonly<Record<PanelSpec["kind"], (spec: PanelSpec) => dashboard.
   table: (spec) => {
     const builder = shared(new table.PanelBuilder(), spec).showHeader(true);
     const columns = spec.columns ?? [];
+    if (spec.sortBy !== undefined)
+      builder.sortBy([new common.TableSortByFieldStateBuilder().displayName(spec.sortBy).desc(false)]);
     builder.withTransformation({ id: "merge", options: {} });
     builder.withTransformation({
       id: "organize",
@@ -155,11 +172,47 @@ const PANELS: Readonly<Record<PanelSpec["kind"], (spec: PanelSpec) => dashboard.
         includeByName: Object.fromEntries(columns.map(({ field }) => [field, true])),
       },
     });
-    for (const { name, unit } of columns)
-      if (unit !== undefined) builder.overrideByName(name, [{ id: "unit", value: unit }]);
+    for (const column of columns) {
+      const properties = propertiesOf(column);
+      if (properties.length > 0) builder.overrideByName(column.name, properties);
+    }
     return builder.build();
   },
 };
+
+/** What a column has of its own. */
+function propertiesOf({ field, unit, words }: Column): dashboard.DynamicConfigValue[] {
+  const [title, uid] = CELL_LINKS[field] ?? [];
+  const colored = Object.values(words ?? {}).some((word) => typeof word !== "string");
+  return [
+    ...(unit === undefined ? [] : [{ id: "unit", value: unit }]),
+    ...(words ? [{ id: "mappings", value: mappingsOf(words) }] : []),
+    ...(colored ? [{ id: "custom.cellOptions", value: { type: "color-text" } }] : []),
+    ...(title === undefined || uid === undefined
+      ? []
+      : [
+          {
+            id: "links",
+            value: [
+              {
+                title,
+                url: `/d/${uid}?\${datasource:queryparam}&var-${field}=\${__value.raw:percentencode}&\${__url_time_range}`,
+              },
+            ],
+          },
+        ]),
+  ];
+}
+
+function mappingsOf(words: Readonly<Record<string, Word>> = {}): dashboard.ValueMapping[] {
+  const options = Object.entries(words).map(([value, word], index) => [
+    value,
+    typeof word === "string" ? { text: word, index } : { ...word, index },
+  ]);
+  return options.length > 0
+    ? [{ type: dashboard.MappingType.ValueToText, options: Object.fromEntries(options) as never }]
+    : [];
+}
 
 /** What the builders of all kinds have in common. */
 interface PanelBuilder {
@@ -171,11 +224,19 @@ interface PanelBuilder {
   targets(targets: Builder<Dataquery>[]): this;
   mappings(mappings: dashboard.ValueMapping[]): this;
   thresholds(thresholds: Builder<dashboard.ThresholdsConfig>): this;
+  colorScheme(color: Builder<dashboard.FieldColor>): this;
+}
+
+/** Said outright: left to itself Grafana colours a state timeline from green to red, whatever the states mean. */
+function colorsOf(kind: PanelSpec["kind"]): { readonly mode: dashboard.FieldColorModeId; readonly plain: string } {
+  if (kind === "timeseries") return { mode: dashboard.FieldColorModeId.PaletteClassic, plain: "text" };
+  const bars = kind === "bargauge" || kind === "statetimeline";
+  return { mode: dashboard.FieldColorModeId.Thresholds, plain: bars ? "semi-dark-blue" : "text" };
 }
 
 function shared<T extends PanelBuilder>(builder: T, spec: PanelSpec): T {
-  const steps = [{ value: null, color: "text" }, ...(spec.thresholds ?? [])];
-  const words = Object.entries(spec.words ?? {}).map(([value, text]) => [value, { text }] as const);
+  const { mode, plain } = colorsOf(spec.kind);
+  const steps = [{ value: null, color: spec.lowest ?? plain }, ...(spec.thresholds ?? [])];
   builder
     .title(spec.title)
     .description(spec.description)
@@ -183,17 +244,16 @@ function shared<T extends PanelBuilder>(builder: T, spec: PanelSpec): T {
     .unit(spec.unit)
     .noValue(spec.noValue ?? "n/a")
     .targets(spec.queries.map((query, index) => target(query, index, spec.kind)))
-    .mappings(words.length > 0 ? [{ type: dashboard.MappingType.ValueToText, options: Object.fromEntries(words) }] : [])
+    .mappings(mappingsOf(spec.words))
+    .colorScheme(new dashboard.FieldColorBuilder().mode(mode))
     .thresholds(new dashboard.ThresholdsConfigBuilder().mode(dashboard.ThresholdsMode.Absolute).steps(steps));
   return builder;
 }
 
+const letter = (index: number): string => String.fromCharCode(65 + index);
+
 function target({ expr, legend: text }: Query, index: number, kind: PanelSpec["kind"]): DataqueryBuilder {
-  const query = new DataqueryBuilder()
-    .expr(expr)
-    .legendFormat(text)
-    .refId(String.fromCharCode(65 + index))
-    .datasource(DATASOURCE);
+  const query = new DataqueryBuilder().expr(expr).legendFormat(text).refId(letter(index)).datasource(DATASOURCE);
   if (kind === "table") return query.instant().format(PromQueryFormat.Table);
   return kind === "stat" || kind === "bargauge" ? query.instant() : query.range();
 }

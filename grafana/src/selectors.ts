@@ -12,6 +12,10 @@ export const gpu = (family: string, more = ""): string => `${family}{${join(TARG
 /** Boards only: a MIG instance's memory is its board's too, and would count twice in a sum. */
 export const board = (family: string, more = ""): string => gpu(family, join('gpu!~".+:.+"', more));
 
+/** What a model can be put on: boards and MIG instances, but not a board that is cut into instances. */
+export const placeable = (family: string): string =>
+  `(${gpu(family)} unless on (job, instance, gpu) ${gpu("gpu_mig_mode_enabled")} == 1)`;
+
 /** A family with the label `server`. */
 export const server = (family: string, more = ""): string => own(family, join('server=~"$server"', more));
 
@@ -24,5 +28,11 @@ export const modelGpu = (family: string, more = ""): string => model(family, joi
 /** Growth per second of a counter. */
 export const rate = (selector: string): string => `rate(${selector}[$__rate_interval])`;
 
-/** Growth of a counter over what the panel shows. */
+/** Growth of a counter over what the board shows. */
 export const increase = (selector: string): string => `increase(${selector}[$__range])`;
+
+/** Growth of a counter from point to point of a chart. */
+export const steps = (selector: string): string => `increase(${selector}[$__rate_interval])`;
+
+/** How many series are at 0: none is a real 0 while there are series, and nothing where there are none. */
+export const zeros = (selector: string): string => `count(${selector} == 0) or 0 * count(${selector})`;

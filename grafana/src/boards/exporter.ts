@@ -1,5 +1,5 @@
 import type { BoardSpec } from "../panel.ts";
-import { increase, own, rate } from "../selectors.ts";
+import { increase, own, rate, zeros } from "../selectors.ts";
 
 const COLLECTOR = "{{instance}} {{collector}} {{target}}";
 
@@ -15,12 +15,7 @@ export const exporterHealth: BoardSpec = {
       title: "Collectors failing",
       description: "Collectors whose last reading was not complete.",
       unit: "none",
-      queries: [
-        {
-          expr: `count(${own("ollama_gpu_exporter_collector_success")} == 0) or 0 * count(${own("ollama_gpu_exporter_collector_success")})`,
-          legend: "failing",
-        },
-      ],
+      queries: [{ expr: zeros(own("ollama_gpu_exporter_collector_success")), legend: "failing" }],
       thresholds: [{ value: 1, color: "red" }],
       width: 6,
     },
@@ -38,7 +33,9 @@ export const exporterHealth: BoardSpec = {
       title: "Driver workers replaced",
       description: "Native workers that hung or died in the shown time.",
       unit: "none",
-      queries: [{ expr: `sum(${increase(own("ollama_gpu_exporter_nvml_restarts_total"))})`, legend: "restarts" }],
+      queries: [
+        { expr: `round(sum(${increase(own("ollama_gpu_exporter_nvml_restarts_total"))}))`, legend: "restarts" },
+      ],
       thresholds: [{ value: 1, color: "orange" }],
       width: 6,
     },
@@ -47,7 +44,7 @@ export const exporterHealth: BoardSpec = {
       title: "Left out",
       description: "Models and processes beyond the limits, in the shown time.",
       unit: "none",
-      queries: [{ expr: `sum(${increase(own("ollama_gpu_exporter_dropped_total"))})`, legend: "dropped" }],
+      queries: [{ expr: `round(sum(${increase(own("ollama_gpu_exporter_dropped_total"))}))`, legend: "dropped" }],
       thresholds: [{ value: 1, color: "orange" }],
       width: 6,
     },
@@ -57,7 +54,7 @@ export const exporterHealth: BoardSpec = {
       description: "Whether each collector's last reading was complete.",
       unit: "none",
       queries: [{ expr: own("ollama_gpu_exporter_collector_success"), legend: COLLECTOR }],
-      words: { 0: "failed", 1: "ok" },
+      words: { 0: { text: "failed", color: "red" }, 1: "ok" },
     },
     {
       kind: "timeseries",
@@ -69,27 +66,48 @@ export const exporterHealth: BoardSpec = {
     {
       kind: "timeseries",
       title: "Readings by result",
-      description: "Finished readings per second.",
+      description: "Finished readings per second of all collectors of a host.",
       unit: "none",
-      queries: [{ expr: rate(own("ollama_gpu_exporter_collections_total")), legend: `${COLLECTOR} {{result}}` }],
+      queries: [
+        {
+          expr: `sum by (job, instance, result) (${rate(own("ollama_gpu_exporter_collections_total"))})`,
+          legend: "{{instance}} {{result}}",
+        },
+      ],
+    },
+    {
+      kind: "timeseries",
+      title: "Age of the last good reading",
+      description: "Time since each collector last succeeded; grows while it fails.",
+      unit: "s",
+      queries: [
+        { expr: `time() - ${own("ollama_gpu_exporter_collector_last_success_timestamp_seconds")}`, legend: COLLECTOR },
+      ],
+      thresholds: [{ value: 300, color: "orange" }],
     },
     {
       kind: "timeseries",
       title: "Driver call errors",
-      description: "Driver calls that failed, by function and code; what a GPU does not support is no error.",
+      description:
+        "Driver calls that failed per second, by function and code: a 0 without a function while none has failed, n/a without a driver. What a GPU does not support is no error.",
       unit: "none",
       queries: [
-        { expr: rate(own("ollama_gpu_exporter_nvml_call_errors_total")), legend: "{{instance}} {{function}} {{code}}" },
+        {
+          expr: `${rate(own("ollama_gpu_exporter_nvml_call_errors_total"))} or on (job, instance) 0 * ${own("ollama_gpu_exporter_collector_success", 'collector="nvml"')}`,
+          legend: "{{instance}} {{function}} {{code}}",
+        },
       ],
-      noValue: "none",
     },
     {
       kind: "timeseries",
       title: "Requests",
-      description: "Answered HTTP requests per second.",
+      description: "Answered HTTP requests per second, by status code.",
       unit: "reqps",
       queries: [
-        { expr: rate(own("ollama_gpu_exporter_http_requests_total")), legend: "{{instance}} {{handler}} {{code}}" },
+        {
+          expr: `sum by (job, instance, code) (${rate(own("ollama_gpu_exporter_http_requests_total"))})`,
+          legend: "{{instance}} {{code}}",
+        },
       ],
     },
     {
@@ -119,6 +137,13 @@ export const exporterHealth: BoardSpec = {
       description: "CPU seconds per second of the main process.",
       unit: "percentunit",
       queries: [{ expr: rate(own("process_cpu_seconds_total")), legend: "{{instance}}" }],
+    },
+    {
+      kind: "timeseries",
+      title: "Samples per scrape",
+      description: "Series that each exporter costs Prometheus; n/a for pushed data.",
+      unit: "none",
+      queries: [{ expr: own("scrape_samples_scraped"), legend: "{{instance}}" }],
     },
     {
       kind: "table",

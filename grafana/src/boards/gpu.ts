@@ -1,7 +1,30 @@
-import type { BoardSpec } from "../panel.ts";
-import { gpu, increase, modelGpu, rate } from "../selectors.ts";
+import type { BoardSpec, Word } from "../panel.ts";
+import { board, gpu, increase, modelGpu, rate, steps } from "../selectors.ts";
 
 const GPU = "{{instance}} GPU {{gpu}}";
+const BY_GPU = "job, instance, gpu";
+
+/** What holds the clocks down, from the harmless to the serious; of several at once the last is shown. */
+const REASONS: readonly (readonly [reasons: string, word: Word])[] = [
+  ["gpu_idle", { text: "idle", color: "dark-purple" }],
+  [
+    "applications_clocks_setting|display_clock_setting|sync_boost",
+    { text: "clocks set by somebody", color: "light-blue" },
+  ],
+  ["sw_power_cap", { text: "power limit", color: "blue" }],
+  ["board_limit|reliability", { text: "limit of the board", color: "super-light-blue" }],
+  ["sw_thermal_slowdown", { text: "heat, by the driver", color: "orange" }],
+  ["hw_slowdown", { text: "slowed by the hardware", color: "orange" }],
+  ["hw_power_brake_slowdown", { text: "power brake", color: "red" }],
+  ["hw_thermal_slowdown", { text: "heat, by the hardware", color: "red" }],
+];
+const REASON_WORDS: Readonly<Record<string, Word>> = Object.fromEntries([
+  ["0", { text: "nothing", color: "dark-blue" }] as const,
+  ...REASONS.map(([, word], index) => [String(index + 1), word] as const),
+]);
+const worstReason = `max by (${BY_GPU}) (${REASONS.map(
+  ([reasons], index) => `${index + 1} * ${board("gpu_clock_event_reason_active", `reason=~"${reasons}"`)}`,
+).join(" or ")})`;
 
 export const gpuDetail: BoardSpec = {
   uid: "ollama-gpu-detail",
@@ -12,10 +35,10 @@ export const gpuDetail: BoardSpec = {
     {
       kind: "stat",
       title: "State",
-      description: "1 while the driver can read the GPU.",
+      description: "Whether the driver can read all of the chosen GPUs.",
       unit: "none",
       queries: [{ expr: `min(${gpu("gpu_up")})`, legend: "state" }],
-      words: { 0: "lost", 1: "up" },
+      words: { 0: { text: "lost", color: "red" }, 1: "up" },
       width: 4,
     },
     {
@@ -38,6 +61,11 @@ export const gpuDetail: BoardSpec = {
           legend: "margin",
         },
       ],
+      lowest: "red",
+      thresholds: [
+        { value: 3, color: "orange" },
+        { value: 5, color: "text" },
+      ],
       width: 4,
     },
     {
@@ -55,7 +83,7 @@ export const gpuDetail: BoardSpec = {
       title: "XID errors",
       description: "XID events in the shown time; n/a where the GPU has no XID events or the exporter cannot see them.",
       unit: "none",
-      queries: [{ expr: `sum(${increase(gpu("gpu_xid_errors_total"))})`, legend: "XID" }],
+      queries: [{ expr: `round(sum(${increase(gpu("gpu_xid_errors_total"))}))`, legend: "XID" }],
       thresholds: [{ value: 1, color: "red" }],
       noValue: "no XID data",
       width: 4,
@@ -72,9 +100,14 @@ export const gpuDetail: BoardSpec = {
     {
       kind: "timeseries",
       title: "Memory by owner",
-      description: "What the driver counts for Ollama's processes, for others, and for none.",
+      description: "What the driver counts on the chosen GPUs for Ollama's processes, for others, and for none.",
       unit: "bytes",
-      queries: [{ expr: gpu("gpu_memory_owner_bytes"), legend: `${GPU} {{owner}}` }],
+      queries: [
+        {
+          expr: `sum by (job, instance, owner) (${gpu("gpu_memory_owner_bytes")})`,
+          legend: "{{instance}} {{owner}}",
+        },
+      ],
       stacked: true,
     },
     {
@@ -121,7 +154,7 @@ export const gpuDetail: BoardSpec = {
       unit: "watt",
       queries: [
         { expr: gpu("gpu_power_draw_watts"), legend: GPU },
-        { expr: gpu("gpu_power_enforced_limit_watts"), legend: `${GPU} limit` },
+        { expr: gpu("gpu_power_enforced_limit_watts"), legend: `${GPU} limit`, dashed: true },
       ],
     },
     {
@@ -134,27 +167,30 @@ export const gpuDetail: BoardSpec = {
     {
       kind: "timeseries",
       title: "Clocks",
-      description: "Current frequencies.",
+      description: "Current frequencies of multiprocessors and memory.",
       unit: "hertz",
-      queries: [{ expr: gpu("gpu_clock_hertz"), legend: `${GPU} {{clock}}` }],
+      queries: [{ expr: gpu("gpu_clock_hertz", 'clock=~"sm|memory"'), legend: `${GPU} {{clock}}` }],
     },
     {
       kind: "statetimeline",
       title: "What holds the clocks down",
-      description: "Reasons that are active, idle left out.",
+      description: "The most serious reason that the driver gives; n/a where it gives none of them.",
       unit: "none",
-      queries: [
-        { expr: `${gpu("gpu_clock_event_reason_active", 'reason!="gpu_idle"')} == 1`, legend: `${GPU} {{reason}}` },
-      ],
-      words: { 1: "active" },
-      noValue: "none active",
+      queries: [{ expr: worstReason, legend: GPU }],
+      words: REASON_WORDS,
     },
     {
       kind: "timeseries",
-      title: "Time held down per second",
-      description: "Share of time in which each reason held the clocks down, by the driver's own counters.",
+      title: "Time held down, share",
+      description:
+        "Share of time in which each reason held the clocks down, by the driver's own counters; a reason that never did is left out.",
       unit: "percentunit",
-      queries: [{ expr: rate(gpu("gpu_clock_event_seconds_total")), legend: `${GPU} {{reason}}` }],
+      queries: [
+        {
+          expr: `${rate(gpu("gpu_clock_event_seconds_total"))} and ${gpu("gpu_clock_event_seconds_total")} > 0`,
+          legend: `${GPU} {{reason}}`,
+        },
+      ],
       max: 1,
     },
     {
@@ -201,40 +237,45 @@ export const gpuDetail: BoardSpec = {
       unit: "none",
       queries: [
         { expr: gpu("gpu_pcie_link_width"), legend: `${GPU} lanes` },
-        { expr: gpu("gpu_pcie_link_width_max"), legend: `${GPU} most` },
+        { expr: gpu("gpu_pcie_link_width_max"), legend: `${GPU} most`, dashed: true },
       ],
     },
     {
       kind: "timeseries",
       title: "ECC errors",
-      description: "New errors in the shown time since the driver was loaded; n/a without ECC.",
+      description: "New errors; n/a without ECC.",
       unit: "none",
-      queries: [{ expr: increase(gpu("gpu_ecc_errors_total", 'counter="volatile"')), legend: `${GPU} {{type}}` }],
+      queries: [{ expr: steps(gpu("gpu_ecc_errors_total", 'counter="volatile"')), legend: `${GPU} {{type}}` }],
     },
     {
       kind: "timeseries",
       title: "XID by code",
-      description: "XID events in the shown time by code.",
+      description: "New XID events of each GPU, and by code those that came.",
       unit: "none",
-      queries: [{ expr: increase(gpu("gpu_xid_errors_total")), legend: `${GPU} XID {{xid}}` }],
+      queries: [
+        { expr: `sum by (${BY_GPU}) (${steps(gpu("gpu_xid_errors_total"))})`, legend: `${GPU} all` },
+        { expr: `${steps(gpu("gpu_xid_errors_total"))} > 0`, legend: `${GPU} XID {{xid}}` },
+      ],
       noValue: "no XID data",
     },
     {
       kind: "table",
       title: "Memory repair",
-      description: "Rows remapped, pending and failed; n/a on boards without row remapping.",
+      description:
+        "What waits for a reset or could not be mended: rows of the memory, pages of older boards; n/a where the board has no such thing.",
       unit: "none",
       queries: [
-        { expr: `sum by (job, instance, gpu) (${gpu("gpu_row_remap_pending")})`, legend: "" },
-        { expr: `sum by (job, instance, gpu) (${gpu("gpu_row_remap_failure")})`, legend: "" },
-        { expr: `sum by (job, instance, gpu) (${gpu("gpu_retired_pages_pending")})`, legend: "" },
+        { expr: `sum by (${BY_GPU}) (${board("gpu_up")})`, legend: "" },
+        { expr: `sum by (${BY_GPU}) (${board("gpu_row_remap_pending")})`, legend: "" },
+        { expr: `sum by (${BY_GPU}) (${board("gpu_row_remap_failure")})`, legend: "" },
+        { expr: `sum by (${BY_GPU}) (${board("gpu_retired_pages_pending")})`, legend: "" },
       ],
       columns: [
         { field: "instance", name: "Host" },
         { field: "gpu", name: "GPU" },
-        { field: "Value #A", name: "Remap pending" },
-        { field: "Value #B", name: "Remap failed" },
-        { field: "Value #C", name: "Pages pending" },
+        { field: "Value #B", name: "Remap pending", words: { 0: "no", 1: { text: "yes", color: "orange" } } },
+        { field: "Value #C", name: "Remap failed", words: { 0: "no", 1: { text: "yes", color: "red" } } },
+        { field: "Value #D", name: "Pages pending", words: { 0: "no", 1: { text: "yes", color: "orange" } } },
       ],
     },
   ],

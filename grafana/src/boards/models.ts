@@ -1,7 +1,8 @@
 import type { BoardSpec } from "../panel.ts";
-import { increase, model, modelGpu, rate, server } from "../selectors.ts";
+import { increase, model, modelGpu, rate, server, steps, zeros } from "../selectors.ts";
 
-const MODEL = "{{model}} on {{server}}";
+/** Most servers are 127.0.0.1:11434: the host tells them apart. */
+const MODEL = "{{model}} on {{instance}} {{server}}";
 const KEY = "job, instance, server, model";
 
 export const models: BoardSpec = {
@@ -15,7 +16,7 @@ export const models: BoardSpec = {
       title: "Servers down",
       description: "Servers that do not answer.",
       unit: "none",
-      queries: [{ expr: `count(${server("ollama_up")} == 0) or 0 * count(${server("ollama_up")})`, legend: "down" }],
+      queries: [{ expr: zeros(server("ollama_up")), legend: "down" }],
       thresholds: [{ value: 1, color: "red" }],
       width: 4,
     },
@@ -54,12 +55,7 @@ export const models: BoardSpec = {
       title: "Crashed runners",
       description: "Models that Ollama lists although their process is gone.",
       unit: "none",
-      queries: [
-        {
-          expr: `count(${model("ollama_model_runner_up")} == 0) or 0 * count(${model("ollama_model_runner_up")})`,
-          legend: "crashed",
-        },
-      ],
+      queries: [{ expr: zeros(model("ollama_model_runner_up")), legend: "crashed" }],
       thresholds: [{ value: 1, color: "red" }],
       width: 4,
     },
@@ -68,7 +64,7 @@ export const models: BoardSpec = {
       title: "Loads",
       description: "Models loaded in the shown time.",
       unit: "none",
-      queries: [{ expr: `sum(${increase(model("ollama_model_loads_total"))})`, legend: "loads" }],
+      queries: [{ expr: `round(sum(${increase(model("ollama_model_loads_total"))}))`, legend: "loads" }],
       width: 4,
     },
     {
@@ -87,7 +83,7 @@ export const models: BoardSpec = {
       unit: "bytes",
       queries: [
         { expr: `sum by (${KEY}) (${model("ollama_model_vram_bytes")})`, legend: `${MODEL} measured` },
-        { expr: model("ollama_model_reported_vram_bytes"), legend: `${MODEL} reported` },
+        { expr: model("ollama_model_reported_vram_bytes"), legend: `${MODEL} reported`, dashed: true },
       ],
     },
     {
@@ -109,14 +105,20 @@ export const models: BoardSpec = {
     {
       kind: "table",
       title: "Models",
-      description: "Loaded models with their identity, context and the time until they are unloaded.",
+      description:
+        "Loaded models with their identity, context, the time until they are unloaded, and how often each was loaded in the shown time.",
       unit: "none",
       queries: [
         { expr: `${model("ollama_model_info")} and on (${KEY}) ${model("ollama_model_loaded")} == 1`, legend: "" },
         { expr: `sum by (${KEY}) (${model("ollama_model_size_bytes")})`, legend: "" },
         { expr: `sum by (${KEY}) (${model("ollama_model_context_tokens")})`, legend: "" },
         {
-          expr: `sum by (${KEY}) (${model("ollama_model_expires_timestamp_seconds")} < +Inf) - time()`,
+          expr: `sum by (${KEY}) (clamp_min(${model("ollama_model_expires_timestamp_seconds")} - time(), 0))`,
+          legend: "",
+        },
+        { expr: `sum by (${KEY}) (${model("ollama_model_gpu_ratio")})`, legend: "" },
+        {
+          expr: `round(sum by (${KEY}) (${increase(model("ollama_model_loads_total"))})) and on (${KEY}) ${model("ollama_model_loaded")} == 1`,
           legend: "",
         },
       ],
@@ -128,18 +130,27 @@ export const models: BoardSpec = {
         { field: "quantization", name: "Quantization" },
         { field: "Value #B", name: "Size", unit: "bytes" },
         { field: "Value #C", name: "Context, tokens", unit: "none" },
-        { field: "Value #D", name: "Unloaded in", unit: "s" },
+        { field: "Value #E", name: "On the GPU", unit: "percentunit" },
+        { field: "Value #D", name: "Unloaded in", unit: "s", words: { Infinity: "never" } },
+        { field: "Value #F", name: "Loads" },
       ],
       width: 24,
     },
     {
       kind: "timeseries",
       title: "Loads and unloads",
-      description: "Transitions per second; many of both mean that models push each other out.",
+      description: "Transitions of each server's models; many of both mean that models push each other out.",
       unit: "none",
       queries: [
-        { expr: rate(model("ollama_model_loads_total")), legend: `${MODEL} loads` },
-        { expr: rate(model("ollama_model_unloads_total")), legend: `${MODEL} unloads` },
+        {
+          expr: `sum by (job, instance, server) (${steps(model("ollama_model_loads_total"))})`,
+          legend: "{{instance}} {{server}} loads",
+        },
+        {
+          expr: `sum by (job, instance, server) (${steps(model("ollama_model_unloads_total"))})`,
+          legend: "{{instance}} {{server}} unloads",
+          dashed: true,
+        },
       ],
     },
     {
@@ -148,7 +159,7 @@ export const models: BoardSpec = {
       description: "Countdown of the keep-alive; models that are never unloaded are not shown.",
       unit: "s",
       queries: [
-        { expr: `clamp_min(${model("ollama_model_expires_timestamp_seconds")} < +Inf, 0) - time()`, legend: MODEL },
+        { expr: `clamp_min((${model("ollama_model_expires_timestamp_seconds")} < +Inf) - time(), 0)`, legend: MODEL },
       ],
     },
     {
@@ -170,14 +181,15 @@ export const models: BoardSpec = {
       kind: "timeseries",
       title: "Tokens per second",
       description: "Generated tokens per second of wall time; needs request metrics, see deploy/ollama.",
-      unit: "none",
+      unit: "suffix:tok/s",
       queries: [{ expr: rate(model("ollama_model_generated_tokens_total")), legend: MODEL }],
     },
     {
       kind: "timeseries",
       title: "Speed while generating",
-      description: "Generated tokens per second of generating: what a user sees, and idle times are not in it.",
-      unit: "none",
+      description:
+        "Generated tokens per request second, the time that requests spent generating: what a user sees, and idle times are not in it.",
+      unit: "suffix:tok/s",
       queries: [
         {
           expr: `${rate(model("ollama_model_generated_tokens_total"))} / (${rate(model("ollama_model_generation_seconds_total"))} > 0)`,
@@ -189,7 +201,7 @@ export const models: BoardSpec = {
       kind: "timeseries",
       title: "Prompt tokens per second",
       description: "Prompt tokens per second of prompt work, those from the cache not counted.",
-      unit: "none",
+      unit: "suffix:tok/s",
       queries: [
         {
           expr: `sum by (${KEY}) (${rate(model("ollama_model_prompt_tokens_total", 'cached="false"'))}) / (sum by (${KEY}) (${rate(model("ollama_model_prompt_seconds_total"))}) > 0)`,
@@ -200,11 +212,12 @@ export const models: BoardSpec = {
     {
       kind: "timeseries",
       title: "Busy slots",
-      description: "Requests worked on beside the most that the runner works on at a time.",
+      description: "Requests worked on, those that wait for a slot, and the most that the runner works on at a time.",
       unit: "none",
       queries: [
         { expr: model("ollama_model_slots_busy"), legend: `${MODEL} busy` },
-        { expr: model("ollama_model_slots"), legend: `${MODEL} slots` },
+        { expr: `${model("ollama_model_requests_deferred")} > 0`, legend: `${MODEL} waiting` },
+        { expr: model("ollama_model_slots"), legend: `${MODEL} slots`, dashed: true },
       ],
     },
     {
@@ -218,11 +231,12 @@ export const models: BoardSpec = {
     {
       kind: "timeseries",
       title: "Energy per token",
-      description: "Active energy over generated tokens; idle energy is nobody's.",
+      description:
+        "Active energy over generated tokens; idle energy is nobody's. Not shown below a token in ten seconds.",
       unit: "joule",
       queries: [
         {
-          expr: `sum by (${KEY}) (${rate(model("ollama_model_energy_joules_total"))}) / (sum by (${KEY}) (${rate(model("ollama_model_generated_tokens_total"))}) > 0)`,
+          expr: `sum by (${KEY}) (${rate(model("ollama_model_energy_joules_total"))}) / (sum by (${KEY}) (${rate(model("ollama_model_generated_tokens_total"))}) > 0.1)`,
           legend: MODEL,
         },
       ],
@@ -231,14 +245,18 @@ export const models: BoardSpec = {
       kind: "table",
       title: "How each model was joined to processes",
       description:
-        "pid = by the blob in the process's arguments, name, sole = the only one left, reported = Ollama's own number, none = nothing is claimed.",
+        "pid = by the blob in the process's arguments, name, sole = the only one left, reported = Ollama's own number, none = nothing is claimed. Token counters are off until Ollama runs with LLAMA_ARG_ENDPOINT_METRICS=1.",
       unit: "none",
-      queries: [{ expr: model("ollama_model_attribution_info"), legend: "" }],
+      queries: [
+        { expr: model("ollama_model_attribution_info"), legend: "" },
+        { expr: `sum by (${KEY}) (${model("ollama_model_request_metrics")})`, legend: "" },
+      ],
       columns: [
         { field: "instance", name: "Host" },
         { field: "server", name: "Server" },
         { field: "model", name: "Model" },
         { field: "method", name: "Method" },
+        { field: "Value #B", name: "Token counters", words: { 0: "off", 1: "on" } },
       ],
     },
     {
