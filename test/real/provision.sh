@@ -296,9 +296,9 @@ install_node_exporter() {
 install_chromium() {
   apt_known chromium-headless-shell || return
   if ! command -v chromium-headless-shell >/dev/null; then
-    [ "$(id -u)" = 0 ] || { fail "run as root once: apt-get install chromium-headless-shell fonts-dejavu-core"; return 1; }
+    [ "$(id -u)" = 0 ] || { fail "run as root once: apt-get install chromium-headless-shell fonts-inter"; return 1; }
     run env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
-      chromium-headless-shell fonts-dejavu-core || return
+      chromium-headless-shell fonts-inter || return
   fi
   mkdir -p "$TOOLS_DIR/bin" && ln -sfn "$(command -v chromium-headless-shell)" "$TOOLS_DIR/bin/chromium"
 }
