@@ -81,6 +81,7 @@ function describeServer({ identity, reading }: MonitoredServer, { input, joins }
     ...(reading?.version !== undefined && { version: reading.version }),
     ...(reading?.installedCount !== undefined && { installedCount: reading.installedCount }),
     ...(reading && seesRunners && { loadingCount: joins.unmatchedRunners(identity.server).length }),
+    ...(reading?.ownMetrics && { ownMetrics: reading.ownMetrics.mapped }),
   };
 }
 
@@ -108,7 +109,7 @@ function model({ server, name, loaded, installed }: KnownModel, facts: Facts): M
 }
 
 function loadedParts(
-  { identity }: MonitoredServer,
+  { identity, reading }: MonitoredServer,
   loaded: LoadedModel,
   { input, joins, listed, placements }: Facts,
 ): Partial<Model> {
@@ -125,7 +126,20 @@ function loadedParts(
     ...(vram && { vram }),
     ...(join && { runners: join.runners }),
     ...(runnerUp !== undefined && { runnerUp }),
+    ...(mayUseServersCounters(join, runnerUp) && countersOf(reading, loaded)),
   };
+}
+
+/** One source for each model: where a runner is asked for its counters, the server's in their place would look like resets. */
+function mayUseServersCounters(join: Join | undefined, runnerUp: number | undefined): boolean {
+  if (!join) return runnerUp === undefined;
+  return join.runners.every(({ endpoints }) => endpoints === undefined || endpoints.answersMetrics === false);
+}
+
+function countersOf(reading: MonitoredServer["reading"], { name }: LoadedModel): Pick<Model, "requestCounters"> {
+  const counters = reading?.ownMetrics?.counters ?? {};
+  const own = Object.hasOwn(counters, name) ? counters[name] : undefined;
+  return own ? { requestCounters: own } : {};
 }
 
 function methodOf(join: Join | undefined): NonNullable<Model["method"]> {

@@ -81,11 +81,12 @@ function nvmlSource(
 
 function ollamaSources({ ollama, retry }: Config, dependencies: PipelineDependencies): CollectorSources["ollama"] {
   const { clock, logger, ollamaClient } = dependencies;
-  const { timeoutMs, tagsIntervalMs, headers } = ollama;
+  const { timeoutMs, tagsIntervalMs, headers, runnerMetrics: readsOwnMetrics } = ollama;
   return ollama.servers.map((target, index) => {
     const client =
       (index === 0 ? ollamaClient : undefined) ?? createOllamaClient({ target, headers, timeoutMs, retry, clock });
     const { identity } = target;
-    return { identity, source: new OllamaSource({ identity, client, timeoutMs, tagsIntervalMs, clock, logger }) };
+    const options = { identity, client, timeoutMs, tagsIntervalMs, readsOwnMetrics, clock, logger };
+    return { identity, source: new OllamaSource(options) };
   });
 }

@@ -3,6 +3,10 @@
  * Everything is readonly plain data. An absent property means unknown: never 0, never null, never a sentinel.
  */
 
+import type { OwnMetrics, RequestCounters, RunnerEndpoints } from "./snapshot/requests.ts";
+
+export type { OwnMetrics, RequestCounters, RunnerEndpoints } from "./snapshot/requests.ts";
+
 /** The three lists in which the driver names processes (nvml.h: nvmlDeviceGet{Compute,Graphics,MPSCompute}RunningProcesses). */
 export const PROCESS_KINDS = ["compute", "graphics", "mps"] as const;
 export type ProcessKind = (typeof PROCESS_KINDS)[number];
@@ -213,6 +217,8 @@ export interface OllamaReading {
   readonly installedCount?: number;
   /** Models left out of this reading beyond the limit. */
   readonly dropped: number;
+  /** Absent when the server has no /metrics of its own, or is not asked for it. */
+  readonly ownMetrics?: OwnMetrics;
 }
 
 /** How to reach a server and how it is named in labels. */
@@ -224,28 +230,6 @@ export interface ServerIdentity {
   readonly port?: number;
   /** True for loopback, a unix socket or an address of this host. */
   readonly local: boolean;
-}
-
-/**
- * What a runner of Ollama 0.30 or later says over its own HTTP port (llama.cpp's server: GET /slots, GET /metrics). No text
- * of a request is among it.
- */
-export interface RunnerEndpoints {
-  /** Parallel slots, and those that work now. Absent when /slots does not answer sensibly. */
-  readonly slots?: number;
-  readonly slotsBusy?: number;
-  /** Tokens decoded so far by the requests running now. */
-  readonly activeTokens?: number;
-  /** True when /metrics answers, false when it is switched off; absent where that is unknown. */
-  readonly answersMetrics?: boolean;
-  /** The rest comes from /metrics and moves at the end of each request. */
-  readonly generatedTokens?: number;
-  readonly promptTokens?: number;
-  readonly promptTokensCached?: number;
-  readonly promptSeconds?: number;
-  readonly generationSeconds?: number;
-  readonly requestsProcessing?: number;
-  readonly requestsDeferred?: number;
 }
 
 /** A process that runs a model for Ollama. */
@@ -310,6 +294,8 @@ export interface Model {
   readonly runners?: readonly Runner[];
   /** Server on this host only. */
   readonly runnerUp?: number;
+  /** The server's own counters, where no runner is asked for its. */
+  readonly requestCounters?: RequestCounters;
   /** By GPU; installed models too, once they have used some. */
   readonly energy?: readonly ModelEnergy[];
 }
@@ -333,6 +319,8 @@ export interface OllamaServer {
   readonly installedCount?: number;
   /** Runners of this server that no model in /api/ps was joined to; server on this host only. */
   readonly loadingCount?: number;
+  /** Families of a /metrics of its own that are used; absent when it has none. */
+  readonly ownMetrics?: readonly string[];
 }
 
 /** VRAM by owner on one GPU (family gpu_memory_owner_bytes). */

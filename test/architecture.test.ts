@@ -7,7 +7,7 @@ const SOURCE = join(import.meta.dirname, "../src");
 /** First match decides. A file imports only from its own layer or below. */
 const LAYERS: readonly (readonly [pattern: RegExp, layer: number])[] = [
   [/^(errors|logger|units|build-info)\.ts$|^lib\//, 0],
-  [/^snapshot\.ts$|^catalog\//, 1],
+  [/^snapshot(\.ts$|\/)|^catalog\//, 1],
   [/^sources\//, 2],
   [/^attribution(\.ts|\/)|^collect\//, 3],
   [/^families\//, 4],

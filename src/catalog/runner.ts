@@ -1,5 +1,5 @@
 /** Families of what a model's runners say over their own port (Ollama 0.30 and later). Labels of the scope: server, model. */
-import type { Model, Runner, RunnerEndpoints } from "../snapshot.ts";
+import type { Model, RequestCounters, Runner, RunnerEndpoints } from "../snapshot.ts";
 import type { MetricSpec, Reading } from "./spec.ts";
 
 const SLOTS = "runner's GET /slots";
@@ -130,11 +130,13 @@ function sum({ runners = [] }: Model, pick: (endpoints: RunnerEndpoints) => numb
   return values.reduce((a, b) => (a === undefined || b === undefined ? undefined : a + b), 0);
 }
 
-/** Counts from the start of the youngest runner. */
+/** Counts from the start of the youngest runner; the server's own, where they stand in, from a start that it does not tell. */
 function counted(
   model: Model,
-  pick: (endpoints: RunnerEndpoints) => number | undefined,
+  pick: (counters: RequestCounters) => number | undefined,
 ): Exclude<Reading, number | boolean> {
+  const served = model.requestCounters && pick(model.requestCounters);
+  if (served !== undefined) return [{ labels: {}, value: served }];
   const value = sum(model, pick);
   if (value === undefined) return undefined;
   const starts = (model.runners ?? []).map(({ startTimeSeconds }: Runner) => startTimeSeconds);

@@ -157,7 +157,8 @@ export class Collector {
       const reading = valueOf(run);
       return { identity, ...(reading && { reading }) };
     });
-    const processes = withEndpoints(valueOf(runs.processes), runs.endpointsByPid);
+    const awaited = sources.runnerEndpoints ? ("awaited" as const) : undefined;
+    const processes = withEndpoints(valueOf(runs.processes), runs.endpointsByPid ?? awaited);
     const details = await this.#describe(nvml);
     const joined = attribute({
       ...(nvml && { nvml }),
@@ -278,13 +279,14 @@ interface Runs {
   endpointsByPid?: ReadonlyMap<number, RunnerEndpoints> | undefined;
 }
 
+/** Undefined `byPid`: not asked. An answer that is still awaited is unknown, which is another thing than not asked. */
 function withEndpoints(
   processes: ProcessesReading | undefined,
-  byPid: ReadonlyMap<number, RunnerEndpoints> | undefined,
+  byPid: ReadonlyMap<number, RunnerEndpoints> | "awaited" | undefined,
 ): ProcessesReading | undefined {
   if (!processes || !byPid) return processes;
   const runners = processes.runners.map((runner) => {
-    const endpoints = byPid.get(runner.pid);
+    const endpoints = byPid === "awaited" ? (runner.hasEndpoints ? {} : undefined) : byPid.get(runner.pid);
     return endpoints ? { ...runner, endpoints } : runner;
   });
   return { ...processes, runners };

@@ -31,10 +31,16 @@ describe("OllamaSource over HTTP", () => {
 
   function sourceFor(
     host = address,
-    options: { headers?: readonly Header[]; timeoutMs?: number; tagsIntervalMs?: number; attempts?: number } = {},
+    options: {
+      headers?: readonly Header[];
+      timeoutMs?: number;
+      tagsIntervalMs?: number;
+      attempts?: number;
+      readsOwnMetrics?: boolean;
+    } = {},
   ): OllamaSource {
     const target = parseServer(host, new Set());
-    const { headers = [], timeoutMs = 2_000, tagsIntervalMs = 60_000, attempts = 1 } = options;
+    const { headers = [], timeoutMs = 2_000, tagsIntervalMs = 60_000, attempts = 1, readsOwnMetrics = false } = options;
     const client = createOllamaClient({
       target,
       headers,
@@ -47,6 +53,7 @@ describe("OllamaSource over HTTP", () => {
       client,
       timeoutMs,
       tagsIntervalMs,
+      readsOwnMetrics,
       clock: systemClock,
       logger: silentLogger,
     });
@@ -227,6 +234,7 @@ describe("OllamaSource over HTTP", () => {
       client,
       timeoutMs: 30,
       tagsIntervalMs: 1,
+      readsOwnMetrics: true,
       clock: systemClock,
       logger: silentLogger,
     });

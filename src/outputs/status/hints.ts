@@ -1,8 +1,8 @@
 /** One line each on what a user could switch on. */
 import type { Model, Snapshot } from "../../snapshot.ts";
 
-const isSwitchedOff = ({ runners = [] }: Model): boolean =>
-  runners.some(({ endpoints }) => endpoints?.answersMetrics === false);
+const isSwitchedOff = ({ runners = [], requestCounters }: Model): boolean =>
+  requestCounters === undefined && runners.some(({ endpoints }) => endpoints?.answersMetrics === false);
 
 /** Of the servers whose runners say that their request metrics are off. */
 export function hintsOf({ models }: Snapshot): readonly string[] {

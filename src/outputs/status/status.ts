@@ -127,15 +127,12 @@ export function modelGpuUsages(snapshot: Snapshot, { unit, nowMs }: UsageOptions
 }
 
 /** What the model does now, as far as its runners and the driver tell. */
-function workOf({ runners = [], energy = [] }: Model): Partial<ModelGpuUsage> {
+function workOf({ runners = [], energy = [], requestCounters }: Model): Partial<ModelGpuUsage> {
   const of = (field: "slots" | "slotsBusy" | "generatedTokens" | "generationSeconds") =>
     total(runners.map(({ endpoints }) => endpoints?.[field]));
-  const [slots, slotsBusy, tokens, seconds] = [
-    of("slots"),
-    of("slotsBusy"),
-    of("generatedTokens"),
-    of("generationSeconds"),
-  ];
+  const [slots, slotsBusy] = [of("slots"), of("slotsBusy")];
+  const tokens = requestCounters?.generatedTokens ?? of("generatedTokens");
+  const seconds = requestCounters?.generationSeconds ?? of("generationSeconds");
   const powerWatts = total(energy.map(({ watts }) => watts));
   return {
     ...(slots !== undefined && { slots }),

@@ -6,6 +6,7 @@ import { Agent, type Dispatcher, request as undiciRequest } from "undici";
 import { messageOf } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { ServerTarget } from "./host.ts";
+import type { TextAnswer } from "./own-metrics.ts";
 
 /** The methods that are used: an `Ollama` of the npm package has them. Answers are decoded without trust. */
 export interface OllamaClient {
@@ -16,6 +17,8 @@ export interface OllamaClient {
 }
 
 export interface ClosableClient extends OllamaClient {
+  /** GET /metrics, once and briefly; undefined when nothing, or too much, comes in time. */
+  ownMetrics(): Promise<TextAnswer>;
   close(): Promise<void>;
 }
 
@@ -43,6 +46,9 @@ export class OllamaRequestError extends Error {
 }
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
+/** An extra must not delay a reading much. */
+const OWN_METRICS_TIMEOUT_MS = 500;
+const OWN_METRICS_MAX_BYTES = 1024 * 1024;
 
 /** Rejects with OllamaRequestError; `close()` ends its connections. */
 export function createOllamaClient(options: OllamaClientOptions): ClosableClient {
@@ -59,6 +65,7 @@ export function createOllamaClient(options: OllamaClientOptions): ClosableClient
     list: () => client.list(),
     show: (request) => client.show(request),
     version: () => client.version(),
+    ownMetrics: () => readOwnMetrics({ ...options, agent }),
     close: () => agent.destroy(),
   };
 }
@@ -84,6 +91,32 @@ async function requestJson(url: string, init: RequestInit, options: RequestOptio
       }
     }
     await clock.sleep(retry.delayMs);
+  }
+}
+
+async function readOwnMetrics(options: RequestOptions): Promise<TextAnswer> {
+  const signal = AbortSignal.timeout(Math.min(OWN_METRICS_TIMEOUT_MS, options.timeoutMs));
+  try {
+    const { statusCode, headers, body } = await undiciRequest(`${options.target.baseUrl}/metrics`, {
+      headers: { accept: "text/plain", ...(await headersOf(options)) },
+      signal,
+      dispatcher: options.agent,
+    });
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      size += chunk.byteLength;
+      if (size > OWN_METRICS_MAX_BYTES) return { status: 413, contentType: "", text: "" };
+      chunks.push(chunk);
+    }
+    const type = headers["content-type"];
+    return {
+      status: statusCode,
+      contentType: typeof type === "string" ? type : "",
+      text: Buffer.concat(chunks).toString("utf8"),
+    };
+  } catch {
+    return undefined;
   }
 }
 

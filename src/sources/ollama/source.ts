@@ -6,16 +6,19 @@ import type { InstalledModel, LoadedModel, OllamaReading, ServerIdentity } from 
 import { failed, type Source, type SourceResult } from "../source.ts";
 import { type OllamaClient, OllamaRequestError } from "./client.ts";
 import { decodeBlobDigest, decodeInstalled, decodeLoaded, decodeVersion } from "./decode.ts";
+import { OwnMetricsReader, type TextAnswer } from "./own-metrics.ts";
 
 export type { OllamaClient } from "./client.ts";
 
 export interface OllamaSourceOptions {
   readonly identity: ServerIdentity;
-  readonly client: OllamaClient & { close?(): Promise<void> };
+  readonly client: OllamaClient & { ownMetrics?(): Promise<TextAnswer>; close?(): Promise<void> };
   /** For one request. */
   readonly timeoutMs: number;
   /** How long a list of installed models is good for. */
   readonly tagsIntervalMs: number;
+  /** Looks for a /metrics of the server's own. */
+  readonly readsOwnMetrics: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -33,6 +36,7 @@ export class OllamaSource implements Source<OllamaReading> {
   readonly #blobs = new Map<string, string | undefined>();
   /** Calls that have not settled, by what they ask for: never a second one beside the first. */
   readonly #running = new Map<string, Promise<unknown>>();
+  readonly #ownMetrics: OwnMetricsReader | undefined;
   #tags: { readonly models: readonly InstalledModel[]; readonly at: number } | undefined;
   #problems = "";
   #dropping = false;
@@ -40,13 +44,16 @@ export class OllamaSource implements Source<OllamaReading> {
   constructor(options: OllamaSourceOptions) {
     this.#options = options;
     this.target = options.identity.server;
+    const { client, readsOwnMetrics, tagsIntervalMs: intervalMs, clock } = options;
+    const ask = client.ownMetrics?.bind(client);
+    this.#ownMetrics = readsOwnMetrics && ask ? new OwnMetricsReader({ ask, intervalMs, clock }) : undefined;
   }
 
   async read(signal: AbortSignal): Promise<SourceResult<OllamaReading>> {
     const { client, clock } = this.#options;
     const call = <T>(key: string, ask: () => Promise<unknown>, decode: (answer: unknown) => T) =>
       this.#call(key, { ask, decode, signal });
-    const [version, loaded, tags] = await Promise.all([
+    const [version, loaded, tags, ownMetrics] = await Promise.all([
       call("/api/version", () => client.version(), decodeVersion),
       call(
         "/api/ps",
@@ -54,7 +61,9 @@ export class OllamaSource implements Source<OllamaReading> {
         (answer) => decodeLoaded(answer, clock.now()),
       ),
       this.#tagsDue() ? call("/api/tags", () => client.list(), decodeInstalled) : undefined,
+      this.#ownMetrics?.read(),
     ]);
+    if ("error" in loaded || "error" in version) this.#ownMetrics?.serverFailed();
     if ("error" in loaded) return failed(loaded.error, loaded.timedOut);
     if ("error" in version) return failed(version.error, version.timedOut);
     const problems = [...version.value.problems, ...loaded.value.problems];
@@ -68,7 +77,10 @@ export class OllamaSource implements Source<OllamaReading> {
     this.#warnOfProblems(problems);
     return {
       status: "ok",
-      value: this.#limit(version.value.value, this.#withBlobs(loaded.value.value)),
+      value: {
+        ...this.#limit(version.value.value, this.#withBlobs(loaded.value.value)),
+        ...(ownMetrics && { ownMetrics }),
+      },
       ...(degraded.length > 0 && { degraded: degraded.join("; ") }),
     };
   }
