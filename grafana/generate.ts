@@ -9,6 +9,7 @@ import { models } from "./src/boards/models.ts";
 import { buildBoard } from "./src/build.ts";
 import type { BoardSpec } from "./src/panel.ts";
 import { ruleFiles, ruleTests, runbookFiles } from "./src/rules/files.ts";
+import { recordingTests } from "./src/rules/recording-tests.ts";
 
 /** In the order in which somebody looks at them. */
 export const BOARDS: readonly BoardSpec[] = [fleet, gpuDetail, models, capacity, exporterHealth];
@@ -25,7 +26,7 @@ export function generated(): Readonly<Record<string, Files>> {
   return {
     "grafana/dashboards": boards,
     "deploy/prometheus/rules": rules,
-    "deploy/prometheus/tests": { "alerts.test.yml": ruleTests() },
+    "deploy/prometheus/tests": { "alerts.test.yml": ruleTests(), "recording.test.yml": recordingTests() },
     "docs/runbooks": runbookFiles(),
     [`${CHART}/dashboards`]: boards,
     [`${CHART}/rules`]: rules,

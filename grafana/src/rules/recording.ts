@@ -43,5 +43,21 @@ export const RECORDING_RULES: readonly RecordingRow[] = [
     record: "job_instance_server_model:ollama_model_joules_per_token:rate15m",
     expr: "sum by (job, instance, server, model) (rate(ollama_model_energy_joules_total[15m])) / (sum by (job, instance, server, model) (rate(ollama_model_generated_tokens_total[15m])) > 0)",
   },
+  {
+    record: "job_instance_server_model:ollama_model_prompt_tokens:rate5m",
+    expr: 'sum by (job, instance, server, model) (rate(ollama_model_prompt_tokens_total{cached="false"}[5m]))',
+  },
+  {
+    record: "job_instance_server_model:ollama_model_tokens_per_request_second:rate5m",
+    expr: "sum by (job, instance, server, model) (rate(ollama_model_generated_tokens_total[5m])) / (sum by (job, instance, server, model) (rate(ollama_model_prompt_seconds_total[5m])) + sum by (job, instance, server, model) (rate(ollama_model_generation_seconds_total[5m])) > 0)",
+  },
+  {
+    record: "job_instance_server_model:ollama_model_energy_watt_hours:increase1d",
+    expr: "sum by (job, instance, server, model) (increase(ollama_model_energy_joules_total[1d])) / 3600",
+  },
+  {
+    record: "job_instance_server_model:ollama_model_cold:ratio1d",
+    expr: "1 - avg by (job, instance, server, model) (avg_over_time(ollama_model_loaded[1d]))",
+  },
   { record: "job:gpu_memory_free_bytes:sum", expr: `sum by (job) (gpu_memory_free_bytes${BOARDS})` },
 ];
