@@ -21,7 +21,7 @@ const OWNERS: readonly (readonly [pattern: RegExp, owner: RegExp])[] = [
   [/^prom-client$/, /^outputs\/prometheus\/render\.ts$/],
   [/^@opentelemetry\//, /^outputs\/otel\//],
   [/^ollama$/, /^sources\/ollama\/client\.ts$/],
-  [/^undici$/, /^sources\/(ollama\/client|runner-endpoints\/source)\.ts$/],
+  [/^undici$/, /^sources\/ollama\/client\.ts$/],
   [/^yaml$/, /^(config\/file|outputs\/http\/web-config\/(format|go-yaml))\.ts$/],
   [/^bcryptjs$/, /^outputs\/http\/web-config\/bcrypt-worker\.ts$/],
 ];

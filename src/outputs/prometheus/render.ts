@@ -6,7 +6,7 @@ import {
   type MetricValue,
   Registry,
 } from "prom-client";
-import type { MetricFamily } from "../../catalog/spec.ts";
+import type { Labels, MetricFamily } from "../../catalog/spec.ts";
 import type { ExpositionFormat } from "./negotiate.ts";
 
 /** Gauges of prom-client whose names end in `_total`: OpenMetrics keeps that ending for counters, so they are left out. */
@@ -45,11 +45,32 @@ export async function renderFamilies(
 ): Promise<string> {
   const registry = new Registry();
   if (format === "openmetrics") openMetrics(registry).setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
-  for (const { name, help, type, samples } of families) register(registry, { name, help, type, values: [...samples] });
+  const repeated = repeatedLabels(families);
+  for (const { name, help, type, samples } of families) {
+    const values = samples.map(({ labels, value }) =>
+      repeated.has(labels) ? { value, sharedLabels: labels } : { value, labels, sharedLabels: NO_LABELS },
+    );
+    register(registry, { name, help, type, values });
+  }
   for (const { name, help, type, values } of (await runtime?.read()) ?? []) {
     register(registry, { name, help, type, values: values.filter(isNumber) });
   }
   return registry.metrics();
+}
+
+/**
+ * prom-client keeps the text of `sharedLabels` by their object: worth it for the labels of a GPU or a model, which most of its
+ * families share. Without any it would make and keep an empty object for each sample.
+ */
+const NO_LABELS: Labels = {};
+
+function repeatedLabels(families: readonly MetricFamily[]): ReadonlySet<Labels> {
+  const [seen, repeated] = [new Set<Labels>(), new Set<Labels>()];
+  for (const { samples } of families)
+    for (const { labels } of samples)
+      if (seen.has(labels)) repeated.add(labels);
+      else seen.add(labels);
+  return repeated;
 }
 
 interface ConstMetric {

@@ -37,13 +37,13 @@ export class Procfs {
 
   /** Arguments of a process; empty for zombies and kernel threads. */
   arguments(pid: number): readonly string[] | undefined {
-    const bytes = this.#read(`${pid}/cmdline`, this.#buffer);
+    const bytes = this.#readOnce(`${pid}/cmdline`);
     return bytes && splitArguments(bytes.toString());
   }
 
   /** The same, decoded only where the command line contains `text`: almost no process of a machine is of interest. */
   argumentsContaining(pid: number, text: string): readonly string[] | undefined {
-    const bytes = this.#read(`${pid}/cmdline`, this.#buffer);
+    const bytes = this.#readOnce(`${pid}/cmdline`);
     return bytes?.includes(text) ? splitArguments(bytes.toString()) : undefined;
   }
 
@@ -63,12 +63,12 @@ export class Procfs {
 
   /** The first 64 KiB of a file. */
   text(path: string): string | undefined {
-    return this.#read(path, this.#buffer)?.toString();
+    return this.#readOnce(path)?.toString();
   }
 
   /** The first MiB of a file. */
   largeText(path: string): string | undefined {
-    return this.#read(path, Buffer.allocUnsafe(LARGE_FILE_LIMIT_BYTES))?.toString();
+    return this.#readAll(path, Buffer.allocUnsafe(LARGE_FILE_LIMIT_BYTES))?.toString();
   }
 
   link(path: string): string | undefined {
@@ -87,10 +87,16 @@ export class Procfs {
     }
   }
 
-  #read(path: string, buffer: Buffer): Buffer | undefined {
-    let file: number | undefined;
-    try {
-      file = openSync(`${this.root}/${path}`, "r");
+  /** The kernel gives a process's own small files in one piece, so the read that would only say "no more" is spared. */
+  #readOnce(path: string): Buffer | undefined {
+    return this.#withFile(path, (file) =>
+      this.#buffer.subarray(0, readSync(file, this.#buffer, 0, FILE_LIMIT_BYTES, null)),
+    );
+  }
+
+  /** Tables of sockets come in pieces. */
+  #readAll(path: string, buffer: Buffer): Buffer | undefined {
+    return this.#withFile(path, (file) => {
       let length = 0;
       while (length < buffer.length) {
         const count = readSync(file, buffer, length, buffer.length - length, null);
@@ -98,6 +104,14 @@ export class Procfs {
         length += count;
       }
       return buffer.subarray(0, length);
+    });
+  }
+
+  #withFile(path: string, read: (file: number) => Buffer): Buffer | undefined {
+    let file: number | undefined;
+    try {
+      file = openSync(`${this.root}/${path}`, "r");
+      return read(file);
     } catch {
       return undefined;
     } finally {

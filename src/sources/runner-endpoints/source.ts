@@ -2,7 +2,7 @@
  * Asks local runners over their own port. A port is only trusted while the very process that was started with it lives: its
  * arguments and start are compared before the requests and after the answers.
  */
-import { Agent, request } from "undici";
+import { type ClientRequest, request } from "node:http";
 import type { Clock } from "../../lib/clock.ts";
 import type { Runner, RunnerEndpoints } from "../../snapshot.ts";
 import { TICKS_PER_SECOND } from "../processes/procfs-formats.ts";
@@ -32,8 +32,7 @@ interface Machine {
 export class RunnerEndpointsSource {
   readonly #options: RunnerEndpointsOptions;
   readonly #procfs: Procfs;
-  /** No connection is kept: the next one would be made to whoever has the port then, and is checked anew. */
-  readonly #agent = new Agent({ connections: 2, pipelining: 0 });
+  readonly #underWay = new Set<ClientRequest>();
 
   constructor(options: RunnerEndpointsOptions) {
     this.#options = options;
@@ -54,53 +53,65 @@ export class RunnerEndpointsSource {
     // Of two that claim one port only one can have it, and nobody knows which.
     const groups = [...Map.groupBy(reachable, ({ port }) => port).values()];
     const asked = groups.flatMap((claimants) => (claimants.length === 1 ? claimants : []));
+    const answered = new AbortController();
+    const late = this.#options.clock.sleep(TIMEOUT_MS, answered.signal).then(
+      () => {
+        this.#cutAll();
+      },
+      () => undefined,
+    );
     const answers = await Promise.all(
       asked.map(async (runner) => [runner.pid, await this.#ask(runner, machine)] as const),
     );
+    answered.abort();
+    await late;
     return new Map(answers.flatMap(([pid, answer]) => (answer ? [[pid, answer] as const] : [])));
   }
 
-  async close(): Promise<void> {
-    await this.#agent.destroy();
+  close(): Promise<void> {
+    this.#cutAll();
+    return Promise.resolve();
+  }
+
+  #cutAll(): void {
+    for (const asked of this.#underWay) asked.destroy();
   }
 
   async #ask(runner: Runner, machine: Machine): Promise<RunnerEndpoints | undefined> {
     const life = this.#lifeOf(runner, machine);
     if (life === undefined) return undefined;
-    const deadline = new AbortController();
-    const answered = new AbortController();
-    const late = this.#options.clock.sleep(TIMEOUT_MS, answered.signal).then(
-      () => {
-        deadline.abort();
-      },
-      () => undefined,
-    );
-    const [slots, metrics] = await Promise.all([
-      this.#get(runner, "/slots", deadline.signal),
-      this.#get(runner, "/metrics", deadline.signal),
-    ]);
-    answered.abort();
-    await late;
+    const [slots, metrics] = await Promise.all([this.#get(runner, "/slots"), this.#get(runner, "/metrics")]);
     return this.#lifeOf(runner, machine) === life ? { ...slotsOf(slots), ...metricsOf(metrics) } : undefined;
   }
 
-  async #get({ port = 0 }: Runner, path: string, signal: AbortSignal): Promise<Reply | undefined> {
-    try {
-      const { statusCode, body } = await request(`http://127.0.0.1:${port}${path}`, {
-        signal,
-        dispatcher: this.#agent,
+  /**
+   * Undefined for anything but a whole answer. No connection is kept: the next one would be made to whoever has the port
+   * then, and a kept one takes one of the few threads of the runner's server.
+   */
+  #get({ port }: Runner, path: string): Promise<Reply | undefined> {
+    return new Promise((resolve) => {
+      const asked = request({ host: "127.0.0.1", port, path, agent: false }, (response) => {
+        const chunks: Buffer[] = [];
+        let size = 0;
+        response.on("data", (chunk: Buffer) => {
+          size += chunk.length;
+          if (size > MAX_BODY_BYTES) asked.destroy();
+          else chunks.push(chunk);
+        });
+        response.on("error", () => undefined); // closes the request too
+        response.on("end", () => {
+          if (size <= MAX_BODY_BYTES)
+            resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() });
+        });
       });
-      const chunks: Buffer[] = [];
-      let size = 0;
-      for await (const chunk of body as AsyncIterable<Buffer>) {
-        size += chunk.length;
-        if (size > MAX_BODY_BYTES) return undefined; // leaving the loop destroys the body
-        chunks.push(chunk);
-      }
-      return { status: statusCode, text: Buffer.concat(chunks).toString() };
-    } catch {
-      return undefined;
-    }
+      this.#underWay.add(asked);
+      asked.on("error", () => undefined);
+      asked.on("close", () => {
+        this.#underWay.delete(asked);
+        resolve(undefined);
+      });
+      asked.end();
+    });
   }
 
   /**
