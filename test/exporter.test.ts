@@ -270,7 +270,7 @@ describe("the exporter as a process", () => {
         : [],
     });
     const fake = driver({ gpus: [gpu(1_000_000, true)] });
-    const running = await exporter(fake, [`--ollama.host=${address}`, "--energy.interval=20ms", "--gpu.timeout=1s"]);
+    const running = await exporter(fake, [`--ollama.host=${address}`, "--energy.interval=20ms"]);
     const owner = (name: string) => `{gpu="0",uuid="GPU-e",owner="${name}"}`;
     const label = `{server="${address}",model="m:latest",gpu="0"}`;
     const first = await running.scrape();
