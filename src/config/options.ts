@@ -108,7 +108,8 @@ export const OPTIONS: readonly OptionRow[] = [
   {
     flag: "ollama.runner-metrics",
     default: "auto",
-    meaning: "auto (slots and tokens of local runners of Ollama 0.30 and later, over their own port) or off",
+    meaning:
+      "auto (slots and tokens of local runners of Ollama 0.30 and later, over their own port; a /metrics of the server's own) or off",
     parse: oneOf("auto", "off"),
   },
   {
