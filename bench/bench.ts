@@ -226,19 +226,16 @@ const table = [
 ].join("\n");
 const otlp = execFileSync(process.execPath, [join(import.meta.dirname, "otlp.ts")], { encoding: "utf8" }).trim();
 console.log(`${table}\n\n${otlp}`);
-const MISSED = `Why a fresh reading costs more than its target, by CPU profile of both processes: the worker's driver calls and its
-message about 3 ms, the process table (every process's stat, cmdline and cgroup is a file) about 3.5 ms, building and
-rendering about 1,150 series 4 ms (prom-client's registry; a renderer of our own would take about 1 ms), garbage
-collection 1 ms, HTTP to Ollama and to the client the rest. It happens once per cache duration, whoever asks.
-
-The CPU figure has the energy samples of eight boards once a second in it, about 0.2 % of a core (0.35 % was measured before
-they were built); \`--energy.interval=5s\` or 0 gives that back. The cached p50 was between 1.23 and 1.43 times the bare server in three
-runs on a machine that others use too.`;
+const PROFILE = `Where a fresh reading goes, by CPU profile of both processes: the worker's driver calls and its message about 3 ms, files of
+/proc 2 ms (half of them to be sure that each runner still is the one whose port is asked), twenty connections to ten runners
+and those to Ollama 3 ms, building and rendering about 1,150 series 3.5 ms, garbage collection 1.5 ms, gzip and the client
+the rest. It happens once per cache duration, whoever asks. \`--energy.interval=5s\` or 0 and \`--ollama.runner-metrics=off\` give
+their parts back. The machine is used by others too: figures of one run are to be compared with each other only.`;
 const OTLP = `One push of synthetic families to a receiver on the same machine (\`node bench/otlp.ts\`), beside the same series by the
 SDK's observable instruments, which moreover never forget a series.`;
 if (process.argv.includes("--write")) {
   const machine = `${availableParallelism()} cores, ${Math.round(totalmem() / 1024 ** 3)} GB, shared virtual machine, Node ${process.version}, ${execFileSync("uname", ["-m"], { encoding: "utf8" }).trim()}`;
   const file = join(import.meta.dirname, "../docs/performance.md");
-  const text = `# Performance\n\nWritten by \`npm run bench -- --write\` on ${new Date().toISOString().slice(0, 10)}: ${machine}. Fake hardware: ${GPUS} GPUs,\n${LOADED} loaded of ${INSTALLED} installed models, ${PROCESSES} GPU processes, so the driver's own time is not in it. The bare server is a Node http\nserver that writes the same bytes, measured in the same run.\n\n${table}\n\n${MISSED}\n\n## OTLP\n\n${OTLP}\n\n${otlp}\n`;
+  const text = `# Performance\n\nWritten by \`npm run bench -- --write\` on ${new Date().toISOString().slice(0, 10)}: ${machine}. Fake hardware: ${GPUS} GPUs,\n${LOADED} loaded of ${INSTALLED} installed models, ${PROCESSES} GPU processes, so the driver's own time is not in it. The bare server is a Node http\nserver that writes the same bytes, measured in the same run.\n\n${table}\n\n${PROFILE}\n\n## OTLP\n\n${OTLP}\n\n${otlp}\n`;
   writeFileSync(file, text);
 }
