@@ -1,9 +1,10 @@
 import { joinRunners, type Join, type Joins } from "./attribution/join.ts";
 import type { MonitoredServer } from "./attribution/candidates.ts";
 import { gpuOwners, gpuProcessEntries, type ProcessSelection } from "./attribution/owners.ts";
-import { measuredVram, reportedVram } from "./attribution/vram.ts";
-import { listGpuProcesses, type ListedGpu, type Placement, placementsByPid } from "./attribution/listed.ts";
+import { measuredVram, reportableGpu, reportedVram } from "./attribution/vram.ts";
+import { listGpuProcesses, type Placement, placementsByPid } from "./attribution/listed.ts";
 import type {
+  Gpu,
   GpuOwners,
   GpuProcessEntry,
   InstalledModel,
@@ -45,8 +46,9 @@ export interface Attribution {
 interface Facts {
   readonly input: AttributionInput;
   readonly joins: Joins;
-  readonly listed: readonly ListedGpu[];
   readonly placements: ReadonlyMap<number, readonly Placement[]>;
+  /** Whose memory Ollama's own numbers mean; absent where the driver measures, or where there is no telling. */
+  readonly reportable: Gpu | undefined;
 }
 
 /**
@@ -58,7 +60,8 @@ export function attribute(input: AttributionInput): Attribution {
   const runners = (processes?.runners ?? []).filter(({ orphaned }) => !orphaned);
   const listed = nvml ? listGpuProcesses(nvml.gpus) : [];
   const joins = joinRunners({ servers, runners, everJoined: everJoined ?? new Set() });
-  const facts: Facts = { input, joins, listed, placements: placementsByPid(listed) };
+  const reportable = nvml && reportableGpu({ nvml, listed, blind: processes?.blind ?? false });
+  const facts: Facts = { input, joins, placements: placementsByPid(listed), reportable };
   const { entries, dropped } = gpuProcessEntries({ ...input, listed });
   return {
     servers: servers.map((server) => describeServer(server, facts)),
@@ -111,14 +114,13 @@ function model({ server, name, loaded, installed }: KnownModel, facts: Facts): M
 function loadedParts(
   { identity, reading }: MonitoredServer,
   loaded: LoadedModel,
-  { input, joins, listed, placements }: Facts,
+  { input, joins, placements, reportable }: Facts,
 ): Partial<Model> {
   const { nvml, processes } = input;
   const onThisHost = joins.onThisHost.has(identity.server);
   const join = joins.of(identity.server, loaded.name);
   const measured = join && nvml && measuredVram(placements, join.runners);
-  const reported =
-    onThisHost && nvml ? reportedVram({ nvml, listed, measured, loaded, blind: processes?.blind ?? false }) : undefined;
+  const reported = onThisHost && reportable ? reportedVram(reportable, loaded, measured) : undefined;
   const vram = reported ?? measured;
   const runnerUp = onThisHost && processes && !processes.blind ? isRunnerUp(identity.server, loaded, joins) : undefined;
   return {

@@ -373,3 +373,24 @@ describe("process entries", () => {
     expect(result.processes.slice(-3).map(({ pid }) => pid)).toEqual([998, 1_100, 1_199]);
   });
 });
+
+describe("a thousand runners that nobody lists", () => {
+  it("are looked at a few times each, not once for every model", () => {
+    let looks = 0;
+    const counting = (pid: number): Runner => ({
+      ...runner(pid),
+      get blobDigest() {
+        looks += 1;
+        return pid.toString(16).padStart(64, "f");
+      },
+    });
+    const runners = Array.from({ length: 1_000 }, (_, index) => counting(1_000 + index));
+    const models = Array.from({ length: 1_000 }, (_, index) =>
+      loaded(`m${index}`, index.toString(16).padStart(64, "0")),
+    );
+    const two = ["127.0.0.1:1", "127.0.0.1:2"].map((name) => server(name, models));
+    const { servers } = run({ servers: two, processes: table(runners) });
+    expect(servers).toHaveLength(2);
+    expect(looks).toBeLessThanOrEqual(10_000);
+  });
+});

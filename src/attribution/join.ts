@@ -24,6 +24,13 @@ export interface Joins {
   mayBeRun(server: string, model: LoadedModel): boolean;
 }
 
+/** What the runners of a server that were joined to no model may run. */
+interface OpenClaims {
+  readonly digests: Set<string>;
+  /** A runner without a digest may run any model. */
+  hasUnknown: boolean;
+}
+
 /** Joins by digest, by name and, last, the only runner left to the only model left. */
 export function joinRunners(input: JoinInput): Joins {
   const table = new JoinTable(input);
@@ -43,6 +50,8 @@ class JoinTable implements Joins {
   readonly #possible = new Map<Runner, readonly MonitoredServer[]>();
   /** Runners not joined yet. */
   readonly #open: Set<Runner>;
+  /** What the open runners may run, by server; made anew after a join. */
+  #openClaims: ReadonlyMap<string, OpenClaims> | undefined;
 
   constructor(input: JoinInput) {
     this.#input = input;
@@ -68,11 +77,10 @@ class JoinTable implements Joins {
   }
 
   mayBeRun(server: string, model: LoadedModel): boolean {
-    return [...this.#open].some(
-      (runner) =>
-        (runner.blobDigest === undefined || model.blobDigest === undefined || runner.blobDigest === model.blobDigest) &&
-        this.#possibleServers(runner).some(({ identity }) => identity.server === server),
-    );
+    this.#openClaims ??= this.#claimsOfOpenRunners();
+    const claims = this.#openClaims.get(server);
+    if (!claims) return false;
+    return model.blobDigest === undefined || claims.hasUnknown || claims.digests.has(model.blobDigest);
   }
 
   joinByClaim(): void {
@@ -99,6 +107,19 @@ class JoinTable implements Joins {
     }
   }
 
+  #claimsOfOpenRunners(): ReadonlyMap<string, OpenClaims> {
+    const claims = new Map<string, OpenClaims>();
+    for (const runner of this.#open) {
+      for (const { identity } of this.#possibleServers(runner)) {
+        const known = claims.get(identity.server) ?? { digests: new Set(), hasUnknown: false };
+        if (runner.blobDigest === undefined) known.hasUnknown = true;
+        else known.digests.add(runner.blobDigest);
+        claims.set(identity.server, known);
+      }
+    }
+    return claims;
+  }
+
   #recordServer(runner: Runner, server: string, byPort: boolean): void {
     this.#onThisHost.add(server);
     const servers = this.#serversByParent.get(runner.parentPid) ?? new Set();
@@ -111,6 +132,7 @@ class JoinTable implements Joins {
     const known = this.#joins.get(key);
     this.#joins.set(key, { method: known?.method ?? method, runners: [...(known?.runners ?? []), runner] });
     this.#open.delete(runner);
+    this.#openClaims = undefined;
   }
 
   /** The server that a runner surely belongs to, whatever it runs. */

@@ -1,4 +1,4 @@
-import type { GpuProcess, LoadedModel, ModelVram, NvmlReading, Runner } from "../snapshot.ts";
+import type { Gpu, GpuProcess, LoadedModel, ModelVram, NvmlReading, Runner } from "../snapshot.ts";
 import { sumMemory, type ListedGpu, type Placement } from "./listed.ts";
 
 /** What the driver measures of a model's runners, one entry per GPU that lists one of them, in the driver's order. */
@@ -25,23 +25,28 @@ export function measuredVram(
 export interface ReportedInput {
   readonly nvml: NvmlReading;
   readonly listed: readonly ListedGpu[];
-  readonly measured: readonly ModelVram[] | undefined;
-  readonly loaded: LoadedModel;
+  /** The exporter cannot see other containers' processes. */
   readonly blind: boolean;
 }
 
 /**
- * Ollama's own number, where it can mean one GPU only and the driver gives no memory per process (WSL, no access to
- * PIDs); undefined otherwise. The server must be on this host.
+ * The GPU that Ollama's own number can only mean, where the driver gives no memory per process (WSL, no access to PIDs);
+ * undefined otherwise.
  */
-export function reportedVram(input: ReportedInput): readonly ModelVram[] | undefined {
-  const { nvml, listed, measured, loaded, blind } = input;
+export function reportableGpu({ nvml, listed, blind }: ReportedInput): Gpu | undefined {
   const [only, another] = listed;
-  if (nvml.boardCount !== 1 || !only || another || only.isInMigMode || loaded.sizeVramBytes === undefined)
-    return undefined;
-  if (hasProcessMemory(only, blind)) return undefined;
-  const { gpu, uuid } = only.gpu;
-  return [{ ...measured?.find((entry) => entry.gpu === gpu), gpu, uuid, bytes: loaded.sizeVramBytes }];
+  if (nvml.boardCount !== 1 || !only || another || only.isInMigMode || hasProcessMemory(only, blind)) return undefined;
+  return only.gpu;
+}
+
+/** Ollama's own number in place of the measured one. The server must be on this host. */
+export function reportedVram(
+  { gpu, uuid }: Gpu,
+  { sizeVramBytes }: LoadedModel,
+  measured: readonly ModelVram[] | undefined,
+): readonly ModelVram[] | undefined {
+  if (sizeVramBytes === undefined) return undefined;
+  return [{ ...measured?.find((entry) => entry.gpu === gpu), gpu, uuid, bytes: sizeVramBytes }];
 }
 
 /** An empty list is an answer too, unless the driver hides other namespaces' processes from the exporter. */
