@@ -4,6 +4,7 @@ import type { ServerResponse } from "node:http";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Runner, RunnerEndpoints } from "../../src/snapshot.ts";
 import { RunnerEndpointsSource } from "../../src/sources/runner-endpoints/source.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 import { DummyProcesses } from "../support/dummy-runner.ts";
 import { type FakeProcess, ProcTree } from "../processes/proc-tree.ts";
 import { argvOf, FakeRunner, recording, type RunnerBehaviour } from "../support/fake-runner.ts";
@@ -191,6 +192,26 @@ describe("asking runners", () => {
     const runners = [runnerOf(77, fake.port), runnerOf(78, fake.port)];
     expect((await sourceOn(tree.root).read(runners)).size).toBe(0);
     expect(fake.requests).toEqual([]);
+  });
+
+  it("asks 32 of very many runners at once, and gives up on all of them together", async () => {
+    const clock = new FakeClock();
+    let asked = 0;
+    const enough = Promise.withResolvers<undefined>();
+    const hang = (): void => {
+      if (++asked === 64) enough.resolve(undefined);
+    };
+    const many = Array.from({ length: 40 }, () => fakeRunner({ "/slots": hang, "/metrics": hang }));
+    const fakes = await Promise.all(many);
+    const tree = tableOf(...fakes.map((fake, index) => ({ pid: 100 + index, argv: fake.argv(HEX) })));
+    const source = new RunnerEndpointsSource({ procfs: tree.root, clock });
+    closing.push(() => source.close());
+    const reading = source.read(fakes.map(({ port }, index) => runnerOf(100 + index, port)));
+    await enough.promise;
+    expect(clock.sleeping).toBe(1);
+    await clock.advance(500);
+    expect(await reading).toEqual(new Map(fakes.slice(0, 32).map((_, index) => [100 + index, {}])));
+    expect(asked).toBe(64);
   });
 
   it("asks no runner of an older generation, without a port, or whose server is gone", async () => {

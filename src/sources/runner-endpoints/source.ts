@@ -10,8 +10,10 @@ import { Procfs } from "../processes/procfs.ts";
 import { classify } from "../processes/runners.ts";
 import { decodeMetrics, decodeSlots } from "./decode.ts";
 
-/** For both requests of one runner together. */
+/** For all requests of one reading together. */
 const TIMEOUT_MS = 500;
+/** More runners than any machine has; a thousand requests at once would hold up the event loop. */
+const ASKED_AT_ONCE = 32;
 const MAX_BODY_BYTES = 1024 * 1024;
 /** The kernel computes the boot time from the clock. */
 const BOOT_TIME_JITTER_SECONDS = 2;
@@ -39,7 +41,7 @@ export class RunnerEndpointsSource {
     this.#procfs = new Procfs(options.procfs);
   }
 
-  /** By PID, all at once, within half a second. */
+  /** By PID, within half a second; whoever was not asked or has not answered by then is left out. */
   async read(runners: readonly Runner[]): Promise<ReadonlyMap<number, RunnerEndpoints>> {
     const candidates = runners.filter(
       ({ hasEndpoints, port, orphaned }) => hasEndpoints && port !== undefined && !orphaned,
@@ -53,19 +55,7 @@ export class RunnerEndpointsSource {
     // Of two that claim one port only one can have it, and nobody knows which.
     const groups = [...Map.groupBy(reachable, ({ port }) => port).values()];
     const asked = groups.flatMap((claimants) => (claimants.length === 1 ? claimants : []));
-    const answered = new AbortController();
-    const late = this.#options.clock.sleep(TIMEOUT_MS, answered.signal).then(
-      () => {
-        this.#cutAll();
-      },
-      () => undefined,
-    );
-    const answers = await Promise.all(
-      asked.map(async (runner) => [runner.pid, await this.#ask(runner, machine)] as const),
-    );
-    answered.abort();
-    await late;
-    return new Map(answers.flatMap(([pid, answer]) => (answer ? [[pid, answer] as const] : [])));
+    return this.#askAll(asked, machine);
   }
 
   close(): Promise<void> {
@@ -75,6 +65,31 @@ export class RunnerEndpointsSource {
 
   #cutAll(): void {
     for (const asked of this.#underWay) asked.destroy();
+  }
+
+  async #askAll(runners: readonly Runner[], machine: Machine): Promise<ReadonlyMap<number, RunnerEndpoints>> {
+    const answers = new Map<number, RunnerEndpoints>();
+    const answered = new AbortController();
+    let isLate = false;
+    const late = this.#options.clock.sleep(TIMEOUT_MS, answered.signal).then(
+      () => {
+        isLate = true;
+        this.#cutAll();
+      },
+      () => undefined,
+    );
+    const waiting = runners.values();
+    const work = async (): Promise<void> => {
+      for (const runner of waiting) {
+        if (isLate) return;
+        const answer = await this.#ask(runner, machine);
+        if (answer) answers.set(runner.pid, answer);
+      }
+    };
+    await Promise.all(Array.from({ length: ASKED_AT_ONCE }, work));
+    answered.abort();
+    await late;
+    return answers;
   }
 
   async #ask(runner: Runner, machine: Machine): Promise<RunnerEndpoints | undefined> {
