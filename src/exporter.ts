@@ -4,8 +4,9 @@ import type { ExporterState } from "./catalog/exporter.ts";
 import type { Labels } from "./catalog/spec.ts";
 import type { SnapshotCache } from "./collect/cache.ts";
 import type { Config, OtlpConfig } from "./config/options.ts";
-import { buildFamilies } from "./families/build.ts";
+import { eachFamily } from "./families/build.ts";
 import { systemClock } from "./lib/clock.ts";
+import { collectInTurns } from "./lib/turns.ts";
 import type { Logger } from "./logger.ts";
 import { createRoutes } from "./outputs/http/routes.ts";
 import { HttpServer } from "./outputs/http/server.ts";
@@ -37,8 +38,8 @@ export async function startExporter(config: Config, logger: Logger): Promise<Exp
   const runtime = config.web.exporterMetrics ? new RuntimeMetrics() : undefined;
   const routes = createRoutes({
     cache,
-    metrics: new RenderedBodies((snapshot, format) =>
-      renderFamilies(buildFamilies(snapshot, state()), format, runtime),
+    metrics: new RenderedBodies(async (snapshot, format) =>
+      renderFamilies(await collectInTurns(eachFamily(snapshot, state())), format, runtime),
     ),
     otel: new RenderedBodies(async (snapshot) => {
       const { renderOtel } = await import("./outputs/otel/scrape.ts"); // the SDK is loaded by who uses it

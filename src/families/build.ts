@@ -21,45 +21,53 @@ const device = ({ gpu, uuid }: { readonly gpu: string; readonly uuid: string }) 
 
 /** Every family that the snapshot or the exporter's own state has a value for. */
 export function buildFamilies(snapshot: Snapshot, state: ExporterState): readonly MetricFamily[] {
-  return [...snapshotFamilies(snapshot), ...stateFamilies(state)];
+  return [...eachFamily(snapshot, state)];
+}
+
+/** The same one by one, for who builds a thousand models' families in turns. */
+export function* eachFamily(snapshot: Snapshot, state: ExporterState): Generator<MetricFamily> {
+  yield* eachSnapshotFamily(snapshot);
+  yield* stateFamilies(state);
 }
 
 /** The exporter's own numbers, as of now. */
 export function stateFamilies(state: ExporterState): readonly MetricFamily[] {
-  return familiesOf({ specs: STATE_METRICS, entities: [state], labels: none });
+  return [...familiesOf({ specs: STATE_METRICS, entities: [state], labels: none })];
 }
 
 /** Families that the hardware conventions have and the catalogue has not. */
 export function semconvFamilies({ gpus }: Snapshot): readonly MetricFamily[] {
-  return familiesOf({ specs: SEMCONV_METRICS, entities: gpus, labels: device });
+  return [...familiesOf({ specs: SEMCONV_METRICS, entities: gpus, labels: device })];
 }
 
 /** Every family of what was read. */
 export function snapshotFamilies(snapshot: Snapshot): readonly MetricFamily[] {
+  return [...eachSnapshotFamily(snapshot)];
+}
+
+function* eachSnapshotFamily(snapshot: Snapshot): Generator<MetricFamily> {
   const { gpus, owners, energy, processes, servers, models, transitions, collectors } = snapshot;
   const model = ({ server, name }: { readonly server: string; readonly name: string }) => ({ server, model: name });
-  return [
-    ...familiesOf({ specs: GPU_METRICS, entities: gpus, labels: device }),
-    ...familiesOf({ specs: OWNER_METRICS, entities: owners, labels: device }),
-    ...familiesOf({ specs: GPU_HEALTH_METRICS, entities: gpus, labels: device }),
-    ...familiesOf({ specs: ENERGY_METRICS, entities: energy, labels: device }),
-    ...familiesOf({
-      specs: PROCESS_METRICS,
-      entities: processes,
-      labels: ({ gpu, pid, process }) => ({ gpu, pid: String(pid), process }),
-    }),
-    ...familiesOf({ specs: SERVER_METRICS, entities: servers, labels: ({ server }) => ({ server }) }),
-    ...familiesOf({ specs: MODEL_METRICS, entities: models, labels: model }),
-    ...familiesOf({ specs: RUNNER_ENDPOINT_METRICS, entities: models, labels: model }),
-    ...familiesOf({ specs: MODEL_ENERGY_METRICS, entities: models, labels: model }),
-    ...familiesOf({ specs: TRANSITION_METRICS, entities: transitions, labels: model }),
-    ...familiesOf({ specs: RUNNER_METRICS, entities: [snapshot], labels: none }),
-    ...familiesOf({ specs: ORPHAN_METRICS, entities: owners, labels: ({ gpu }) => ({ gpu }) }),
-    ...familiesOf({
-      specs: COLLECTOR_METRICS,
-      entities: collectors,
-      labels: ({ collector, target }) => ({ collector, target }),
-    }),
-    ...familiesOf({ specs: SNAPSHOT_METRICS, entities: [snapshot], labels: none }),
-  ];
+  yield* familiesOf({ specs: GPU_METRICS, entities: gpus, labels: device });
+  yield* familiesOf({ specs: OWNER_METRICS, entities: owners, labels: device });
+  yield* familiesOf({ specs: GPU_HEALTH_METRICS, entities: gpus, labels: device });
+  yield* familiesOf({ specs: ENERGY_METRICS, entities: energy, labels: device });
+  yield* familiesOf({
+    specs: PROCESS_METRICS,
+    entities: processes,
+    labels: ({ gpu, pid, process }) => ({ gpu, pid: String(pid), process }),
+  });
+  yield* familiesOf({ specs: SERVER_METRICS, entities: servers, labels: ({ server }) => ({ server }) });
+  yield* familiesOf({ specs: MODEL_METRICS, entities: models, labels: model });
+  yield* familiesOf({ specs: RUNNER_ENDPOINT_METRICS, entities: models, labels: model });
+  yield* familiesOf({ specs: MODEL_ENERGY_METRICS, entities: models, labels: model });
+  yield* familiesOf({ specs: TRANSITION_METRICS, entities: transitions, labels: model });
+  yield* familiesOf({ specs: RUNNER_METRICS, entities: [snapshot], labels: none });
+  yield* familiesOf({ specs: ORPHAN_METRICS, entities: owners, labels: ({ gpu }) => ({ gpu }) });
+  yield* familiesOf({
+    specs: COLLECTOR_METRICS,
+    entities: collectors,
+    labels: ({ collector, target }) => ({ collector, target }),
+  });
+  yield* familiesOf({ specs: SNAPSHOT_METRICS, entities: [snapshot], labels: none });
 }

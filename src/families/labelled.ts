@@ -9,13 +9,13 @@ export interface Scope<T> {
   readonly labels: (entity: T) => Labels;
 }
 
-/** A family per row; rows without a sample are left out. */
-export function familiesOf<T>({ specs, entities, labels }: Scope<T>): readonly MetricFamily[] {
+/** A family per row; rows without a sample are left out. One at a time, so that a large output can be built in turns. */
+export function* familiesOf<T>({ specs, entities, labels }: Scope<T>): Generator<MetricFamily> {
   const scoped = entities.map((entity) => [entity, wellFormed(labels(entity))] as const);
-  return specs.flatMap((spec) => {
+  for (const spec of specs) {
     const samples = distinct(scoped.flatMap(([entity, own]) => samplesOf(spec.read(entity), own)));
-    return samples.length === 0 ? [] : [{ ...rowOf(spec), samples }];
-  });
+    if (samples.length > 0) yield { ...rowOf(spec), samples };
+  }
 }
 
 function rowOf({ name, type, unit, help, since, semconv }: MetricRow): MetricRow {

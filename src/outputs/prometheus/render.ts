@@ -7,6 +7,7 @@ import {
   Registry,
 } from "prom-client";
 import type { Labels, MetricFamily } from "../../catalog/spec.ts";
+import { Turns } from "../../lib/turns.ts";
 import type { ExpositionFormat } from "./negotiate.ts";
 
 /** Gauges of prom-client whose names end in `_total`: OpenMetrics keeps that ending for counters, so they are left out. */
@@ -44,16 +45,17 @@ export async function renderFamilies(
   runtime?: RuntimeMetrics,
 ): Promise<string> {
   const registry = new Registry();
+  const inTurn = turnGiver();
   if (format === "openmetrics") openMetrics(registry).setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
   const repeated = repeatedLabels(families);
   for (const { name, help, type, samples } of families) {
     const values = samples.map(({ labels, value }) =>
       repeated.has(labels) ? { value, sharedLabels: labels } : { value, labels, sharedLabels: NO_LABELS },
     );
-    register(registry, { name, help, type, values });
+    register(registry, { name, help, type, values, inTurn });
   }
   for (const { name, help, type, values } of (await runtime?.read()) ?? []) {
-    register(registry, { name, help, type, values: values.filter(isNumber) });
+    register(registry, { name, help, type, values: values.filter(isNumber), inTurn });
   }
   return registry.metrics();
 }
@@ -78,16 +80,26 @@ interface ConstMetric {
   readonly help: string;
   readonly type: unknown;
   readonly values: readonly unknown[];
+  /** Resolves when the metric may be rendered. */
+  readonly inTurn: () => Promise<void>;
+}
+
+/** The registry asks for all metrics at once: they are given one after the other, with pauses in between. */
+function turnGiver(): () => Promise<void> {
+  const turns = new Turns();
+  let last = Promise.resolve();
+  return () => (last = last.then(() => turns.pause()));
 }
 
 /** A metric with fixed values, as far as Registry looks at one: `type`, `name`, which it rewrites for OpenMetrics counters, and `get()`. */
-function register(registry: Registry, { name, help, type, values }: ConstMetric): void {
+function register(registry: Registry, { name, help, type, values, inTurn }: ConstMetric): void {
   if (values.length === 0) return;
   const metric = {
     name,
     type,
-    get() {
-      return Promise.resolve({ name: this.name, help, type, values, aggregator: "omit" });
+    async get() {
+      await inTurn();
+      return { name: this.name, help, type, values, aggregator: "omit" };
     },
   };
   registry.registerMetric(metric as unknown as Metric);
