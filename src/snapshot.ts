@@ -38,7 +38,6 @@ export interface Gpu {
   readonly up: boolean;
   /** Why it is not up: the NVML name of the code. */
   readonly lostReason?: string;
-
   readonly name?: string;
   readonly vendor: string;
   readonly driverVersion?: string;
@@ -253,6 +252,8 @@ export interface Runner {
   /** TCP ports on which the parent listens; absent when unreadable. */
   readonly parentListenPorts?: readonly number[];
   readonly startTimeSeconds?: number;
+  /** Since the machine's start: tells the process from a later one with its PID, whatever the wall clock does. */
+  readonly startTicks?: number;
   readonly residentMemoryBytes?: number;
   readonly cpuSeconds?: number;
 }

@@ -170,7 +170,7 @@ export class Collector {
     });
     const history = advance(this.#history, joined.servers, joined.models);
     if (mode === "commit") {
-      if (nvml) this.#energy.add(nvml.energySamples ?? [], processes && ownersOf(joined.models, processes));
+      if (nvml) this.#energy.add(nvml.energySamples ?? [], processes && ownersOf(joined.models, processes, details));
       this.#history = history;
       this.#accumulate(nvml?.callErrors ?? [], servers, joined);
     }
@@ -268,12 +268,15 @@ export class Collector {
 
 const modelKey = ({ server, name }: Model): string => `${server}\n${name}`;
 
-function ownersOf(models: readonly Model[], { ollamaPids, runners }: ProcessesReading): ProcessOwners {
+function ownersOf(
+  models: readonly Model[],
+  { ollamaPids, runners }: ProcessesReading,
+  details: ReadonlyMap<number, ProcessDetail>,
+): ProcessOwners {
   const pairs = models.flatMap((model) => (model.runners ?? []).map(({ pid }) => [pid, modelKey(model)] as const));
-  const starts = runners.flatMap(({ pid, startTimeSeconds: start }) =>
-    start === undefined ? [] : [[pid, start] as const],
-  );
-  return { ollamaPids, models: new Map(pairs), starts: new Map(starts) };
+  const starts = runners.flatMap(({ pid, startTicks: start }) => (start === undefined ? [] : [[pid, start] as const]));
+  const others = [...details].filter(([pid, { process }]) => process !== "" && !ollamaPids.has(pid));
+  return { ollamaPids, models: new Map(pairs), starts: new Map(starts), others: new Set(others.map(([pid]) => pid)) };
 }
 
 interface Runs {

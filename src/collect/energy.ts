@@ -9,8 +9,10 @@ export interface ProcessOwners {
   readonly ollamaPids: ReadonlySet<number>;
   /** `server` and `model` of a runner by PID. */
   readonly models: ReadonlyMap<number, string>;
-  /** When each runner started, by PID: with it the PID means one process for ever. */
+  /** When each runner started, by PID, in ticks since the machine's start: with it the PID means one process for ever. */
   readonly starts: ReadonlyMap<number, number>;
+  /** Processes of others that live now: what one of these PIDs did is theirs, though it was a runner's before. */
+  readonly others: ReadonlySet<number>;
 }
 
 /** Shortest idle time whose power is believed: counters move in steps of up to a tenth of a second. */
@@ -35,7 +37,7 @@ export class EnergyLedger {
   /** By model key, then board. */
   readonly #models = new Map<string, Map<string, { joules: number; recent: number }>>();
   readonly #recentSeconds = new Map<string, number>();
-  #previous: ProcessOwners = { ollamaPids: new Set(), models: new Map(), starts: new Map() };
+  #previous: ProcessOwners = { ollamaPids: new Set(), models: new Map(), starts: new Map(), others: new Set() };
 
   /** Takes in the samples between the last reading and this one, whose processes are given; undefined when they could not be read. */
   add(samples: readonly EnergySample[], found: ProcessOwners | undefined): void {
@@ -104,7 +106,7 @@ export class EnergyLedger {
 
   /** A process that ended since is still known from the reading before. */
   #give(board: Board, pid: number, joules: number, owners: ProcessOwners): void {
-    const isOllamas = owners.ollamaPids.has(pid) || this.#previous.ollamaPids.has(pid);
+    const isOllamas = owners.ollamaPids.has(pid) || (this.#previous.ollamaPids.has(pid) && !owners.others.has(pid));
     if (!isOllamas) {
       board.otherJoules += joules;
       return;

@@ -1,12 +1,15 @@
 /** The load and unload transitions of every model: a pure fold over attributed readings. */
-import type { Model, ModelTransitions, OllamaServer } from "../snapshot.ts";
+import type { Model, ModelTransitions, OllamaServer, Runner } from "../snapshot.ts";
+
+/** A PID may be given to another process: only with the start it names one. */
+type Identity = Pick<Runner, "pid" | "startTicks">;
 
 interface Tracked {
   readonly loads: number;
   readonly unloads: number;
   readonly loaded: boolean;
-  /** PIDs of the last runners seen; kept while the model stays loaded, so that a crash and its new runner are told apart. */
-  readonly runnerPids: readonly number[];
+  /** The last runners seen; kept while the model stays loaded, so that a crash and its new runner are told apart. */
+  readonly runners: readonly Identity[];
   readonly digest: string | undefined;
 }
 
@@ -47,15 +50,15 @@ export function transitionsOf(history: History, servers: readonly OllamaServer[]
 
 function step(before: Tracked | undefined, model: Model, firstReading: boolean): Tracked {
   const loaded = model.loaded !== undefined;
-  const pids = model.runners?.map(({ pid }) => pid) ?? [];
+  const runners = model.runners ?? [];
   const digest = model.loaded?.digest;
-  if (!before) return { loads: loaded && !firstReading ? 1 : 0, unloads: 0, loaded, runnerPids: pids, digest };
-  const reloaded = before.loaded && loaded && (replaced(before.runnerPids, pids) || differs(before.digest, digest));
+  if (!before) return { loads: loaded && !firstReading ? 1 : 0, unloads: 0, loaded, runners, digest };
+  const reloaded = before.loaded && loaded && (replaced(before.runners, runners) || differs(before.digest, digest));
   return {
     loads: before.loads + (loaded && (!before.loaded || reloaded) ? 1 : 0),
     unloads: before.unloads + (before.loaded && (!loaded || reloaded) ? 1 : 0),
     loaded,
-    runnerPids: loaded && pids.length === 0 ? before.runnerPids : pids,
+    runners: loaded && runners.length === 0 ? before.runners : runners,
     digest: loaded ? (digest ?? before.digest) : undefined,
   };
 }
@@ -64,12 +67,15 @@ function keepUnlisted(now: Map<string, Tracked>, before: ReadonlyMap<string, Tra
   for (const [name, tracked] of before ?? []) {
     if (now.has(name)) continue;
     const unloads = tracked.unloads + (tracked.loaded ? 1 : 0);
-    now.set(name, { ...tracked, unloads, loaded: false, runnerPids: [], digest: undefined });
+    now.set(name, { ...tracked, unloads, loaded: false, runners: [], digest: undefined });
   }
 }
 
-const replaced = (before: readonly number[], now: readonly number[]): boolean =>
-  before.length > 0 && now.length > 0 && !now.some((pid) => before.includes(pid));
+const isSame = (a: Identity, b: Identity): boolean =>
+  a.pid === b.pid && (a.startTicks ?? b.startTicks) === (b.startTicks ?? a.startTicks);
+
+const replaced = (before: readonly Identity[], now: readonly Identity[]): boolean =>
+  before.length > 0 && now.length > 0 && !now.some((runner) => before.some((known) => isSame(known, runner)));
 
 const differs = (before: string | undefined, now: string | undefined): boolean =>
   before !== undefined && now !== undefined && before !== now;

@@ -18,8 +18,9 @@ const OWNERS: ProcessOwners = {
     [2, 100],
     [3, 100],
   ]),
+  others: new Set(),
 };
-const NOBODY: ProcessOwners = { ollamaPids: new Set(), models: new Map(), starts: new Map() };
+const NOBODY: ProcessOwners = { ollamaPids: new Set(), models: new Map(), starts: new Map(), others: new Set() };
 
 const at = (atSeconds: number, energyJoules: number, busy?: EnergySample["busy"], uuid = "G"): EnergySample => ({
   uuid,
@@ -173,6 +174,13 @@ describe("the energy of a board", () => {
     made.add([at(40, 9000, [[1, 1]])], another);
     expect(made.ofModel(A, "G", false)?.joules).toBe(4000);
     expect(made.ofBoard("G")).toMatchObject({ ollamaJoules: 6000, otherJoules: 0 });
+  });
+
+  it("gives nothing to a model whose runner's PID was given to somebody else's process meanwhile", () => {
+    const made = ledger(IDLE);
+    made.add([at(20, 4000, [[1, 1]])], { ...NOBODY, others: new Set([1]) });
+    expect(made.ofModel(A, "G", false)).toBeUndefined();
+    expect(made.ofBoard("G")).toMatchObject({ ollamaJoules: 0, otherJoules: 2000 });
   });
 
   it("is zero, not absent, for a model that is loaded and does nothing", () => {

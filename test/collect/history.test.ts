@@ -6,8 +6,14 @@ const up: OllamaServer = { server: "a:1", up: true, onThisHost: true, installedC
 const down: OllamaServer = { server: "a:1", up: false, onThisHost: true };
 const installed: Model = { server: "a:1", name: "m", installed: { name: "m" } };
 
-function loaded(pid?: number, digest?: string): Model {
-  const runner = (id: number): Runner => ({ pid: id, parentPid: 1, kind: "blob", orphaned: false });
+function loaded(pid?: number, digest?: string, startTicks?: number): Model {
+  const runner = (id: number): Runner => ({
+    pid: id,
+    parentPid: 1,
+    kind: "blob",
+    orphaned: false,
+    ...(startTicks !== undefined && { startTicks }),
+  });
   return {
     server: "a:1",
     name: "m",
@@ -70,6 +76,23 @@ describe("the history of loads and unloads", () => {
       [
         [up, loaded(5)],
         [up, loaded(5)],
+      ],
+      [["m", 0, 0]],
+    ],
+    [
+      "counts a reload when the new runner was given the PID of the old one",
+      [
+        [up, loaded(5, undefined, 100)],
+        [up, loaded(5, undefined, 900)],
+      ],
+      [["m", 1, 1]],
+    ],
+    [
+      "counts none when the start of a runner could not be read for once",
+      [
+        [up, loaded(5, undefined, 100)],
+        [up, loaded(5)],
+        [up, loaded(5, undefined, 100)],
       ],
       [["m", 0, 0]],
     ],

@@ -66,6 +66,7 @@ describe("ProcessesSource.read", () => {
           orphaned: false,
           parentListenPorts: [11434],
           startTimeSeconds: 1_700_000_050.5,
+          startTicks: 5_050,
           residentMemoryBytes: 2_097_152,
           cpuSeconds: 12.34,
         },

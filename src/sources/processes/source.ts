@@ -124,10 +124,11 @@ export class ProcessesSource implements Source<ProcessesReading> {
     };
   }
 
-  #times(stat: ProcStat): Pick<Runner, "startTimeSeconds" | "cpuSeconds"> {
+  #times(stat: ProcStat): Pick<Runner, "startTimeSeconds" | "startTicks" | "cpuSeconds"> {
+    const { startTicks } = stat;
     const cpuSeconds = stat.cpuTicks / TICKS_PER_SECOND;
-    if (this.#bootTimeSeconds === undefined) return { cpuSeconds };
-    return { startTimeSeconds: this.#bootTimeSeconds + stat.startTicks / TICKS_PER_SECOND, cpuSeconds };
+    if (this.#bootTimeSeconds === undefined) return { startTicks, cpuSeconds };
+    return { startTimeSeconds: this.#bootTimeSeconds + startTicks / TICKS_PER_SECOND, startTicks, cpuSeconds };
   }
 
   /** The kernel computes it from the clock, so it jitters by a second: a start time must not. */
