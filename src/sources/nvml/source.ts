@@ -7,7 +7,7 @@ import { failed, type Source, type SourceResult } from "../source.ts";
 import { RC } from "./abi.ts";
 import { explain, remedyFor } from "./faults.ts";
 import type { WorkerReading } from "./session.ts";
-import { type WorkerAnswer, WorkerProcess } from "./worker-process.ts";
+import { type Worker, type WorkerAnswer, WorkerProcess } from "./worker-process.ts";
 import { XidCounts } from "./xid-counts.ts";
 
 export interface NvmlSourceOptions {
@@ -26,6 +26,8 @@ export interface NvmlSourceOptions {
   readonly logger: Logger;
   /** Environment of the worker process; default this process's own. */
   readonly workerEnvironment?: NodeJS.ProcessEnv;
+  /** Default: a process of its own. */
+  readonly startWorker?: () => Worker;
 }
 
 /** A library that does not load is looked for again after this time, so that it is found within a minute. */
@@ -46,7 +48,9 @@ export class NvmlSource implements Source<NvmlReading> {
   readonly #options: NvmlSourceOptions;
   readonly #xids = new XidCounts();
   readonly #warned = new Set<string>();
-  #worker: WorkerProcess | undefined;
+  #worker: Worker | undefined;
+  /** A killed worker that the system has not taken away yet. */
+  #ending: Promise<void> | undefined;
   #callErrors: NvmlCallError[] = [];
   #energySamples: EnergySample[] = [];
   #lastEnergyAt = 0;
@@ -88,6 +92,8 @@ export class NvmlSource implements Source<NvmlReading> {
     const { library, include, energyIntervalMs, clock } = this.#options;
     if (this.#closed) return final(failed("The GPU source is closed"));
     if (this.#missing && clock.monotonic() - this.#missing.at < LIBRARY_RETRY_MS) return final(this.#missingResult());
+    // The kernel may wait for a hung driver with a killed process: more of them would fill the memory.
+    if (this.#ending && (await this.#within(until, this.#ending, signal)) === "late") return final(stuck(signal));
     // A worker that still hangs in an earlier reading is asked for nothing more until it has come back.
     const busy = this.#worker?.busy;
     if (busy && (await this.#within(until, busy, signal)) === "late") return final(this.#late(signal));
@@ -107,7 +113,7 @@ export class NvmlSource implements Source<NvmlReading> {
     return final(this.#late(signal));
   }
 
-  async #within(until: number, answer: Promise<WorkerAnswer>, signal: AbortSignal): Promise<WorkerAnswer | "late"> {
+  async #within<T>(until: number, answer: Promise<T>, signal: AbortSignal): Promise<T | "late"> {
     const { clock } = this.#options;
     const over = new AbortController();
     const late = clock.sleep(Math.max(0, until - clock.monotonic()), AbortSignal.any([signal, over.signal])).then(
@@ -122,12 +128,13 @@ export class NvmlSource implements Source<NvmlReading> {
   }
 
   /** The worker, started if need be; undefined while a new one must wait. */
-  #workerToAsk(): WorkerProcess | undefined {
+  #workerToAsk(): Worker | undefined {
     if (this.#worker && !this.#worker.dead) return this.#worker;
     if (this.#options.clock.monotonic() < this.#startNotBefore) return undefined;
-    if (this.#replaces) this.#restarts += 1;
+    if (this.#replaces || this.#worker) this.#restarts += 1; // it ended in a reading, or between two
     this.#replaces = false;
-    this.#worker = new WorkerProcess(this.#options.workerEnvironment);
+    const { startWorker, workerEnvironment } = this.#options;
+    this.#worker = startWorker ? startWorker() : new WorkerProcess(workerEnvironment);
     return this.#worker;
   }
 
@@ -141,6 +148,9 @@ export class NvmlSource implements Source<NvmlReading> {
         this.#worker = undefined;
         this.#noteMissing(answer.reason);
         return final(this.#missingResult());
+      case "notStarted":
+        this.#worker = undefined;
+        return final(failed(`The driver worker cannot be started: ${answer.reason}`));
       case "died":
         this.#noteDeath();
         return final(
@@ -166,6 +176,9 @@ export class NvmlSource implements Source<NvmlReading> {
       logger.warn("driver worker killed", { reason });
       this.#lastKillAt = clock.monotonic();
       this.#worker.kill();
+      this.#ending = this.#worker.ended.then(() => {
+        this.#ending = undefined;
+      });
       this.#worker = undefined;
       this.#replaces = true;
     }
@@ -240,3 +253,8 @@ export class NvmlSource implements Source<NvmlReading> {
 }
 
 const final = (result: Result): Attempt => ({ result, retry: false });
+
+function stuck(signal: AbortSignal): Result {
+  if (signal.aborted) return failed("The reading was cancelled");
+  return failed("The driver holds a killed worker in the kernel; no other one is started before it has ended", true);
+}
