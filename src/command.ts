@@ -19,6 +19,8 @@ export interface CommandProcess {
 }
 
 const EXIT = { ok: 0, cannotStart: 1, badConfig: 2 } as const;
+/** A reader of the log that hangs may leave so much unread; what comes then is dropped. */
+const MOST_UNREAD_LOG_BYTES = 1024 * 1024;
 /** A shutdown that hangs is ended here, so that the process is gone within 3 s. */
 const SHUTDOWN_MS = 2_700;
 
@@ -27,6 +29,7 @@ export async function runCommand(self: CommandProcess): Promise<void> {
   self.out.on("error", () => {
     self.exit(EXIT.ok); // the reader of a pipe has gone
   });
+  self.err.on("error", () => undefined); // a full disk or a reader that has gone costs log lines, not the exporter
   try {
     await dispatch(loadConfig(self.input), self);
   } catch (error) {
@@ -52,6 +55,9 @@ async function dispatch({ command, config, status }: Loaded, self: CommandProces
       return;
     case "status":
       await printStatus(config, status, self);
+      self.out.write("", () => {
+        self.exit(EXIT.ok); // whatever still hangs, a name lookup for instance, is not waited for
+      });
       return;
     case "serve":
       await serve(config, self);
@@ -67,7 +73,9 @@ function reportConfig({ problems }: ConfigError, { input, err, exit }: CommandPr
 }
 
 async function serve(config: Config, self: CommandProcess): Promise<void> {
-  const write = (line: string) => void self.err.write(line);
+  const write = (line: string): void => {
+    if (self.err.writableLength < MOST_UNREAD_LOG_BYTES) self.err.write(line);
+  };
   const logger = createLogger({ ...config.log, write, now: () => systemClock.now() });
   const exporter: Exporter = await startExporter(config, logger);
   let stopping = false;
