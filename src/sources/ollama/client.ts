@@ -6,6 +6,7 @@ import { Agent, type Dispatcher, request as undiciRequest } from "undici";
 import { messageOf } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { ServerTarget } from "./host.ts";
+import { sharedLookup } from "./lookup.ts";
 import type { TextAnswer } from "./own-metrics.ts";
 
 /** The methods that are used: an `Ollama` of the npm package has them. Answers are decoded without trust. */
@@ -54,7 +55,10 @@ const OWN_METRICS_MAX_BYTES = 1024 * 1024;
 export function createOllamaClient(options: OllamaClientOptions): ClosableClient {
   const { target } = options;
   const { socketPath } = target;
-  const agent = new Agent({ connections: 8, connect: socketPath === undefined ? {} : { socketPath } });
+  const agent = new Agent({
+    connections: 8,
+    connect: socketPath === undefined ? { lookup: sharedLookup() } : { socketPath },
+  });
   const client = new Ollama({
     host: target.baseUrl,
     fetch: (input, init) =>
