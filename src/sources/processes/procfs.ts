@@ -10,6 +10,8 @@ import {
 
 const FILE_LIMIT_BYTES = 65_536;
 const LARGE_FILE_LIMIT_BYTES = 1_048_576;
+/** What these say is about the exporter, not about the process that was looked at. */
+const EXHAUSTED = new Set(["EMFILE", "ENFILE", "ENOMEM"]);
 
 /**
  * Reads files of a process table. Every reader but `pids` answers undefined for whatever cannot be read or understood:
@@ -19,9 +21,17 @@ const LARGE_FILE_LIMIT_BYTES = 1_048_576;
 export class Procfs {
   readonly root: string;
   readonly #buffer = Buffer.allocUnsafe(FILE_LIMIT_BYTES);
+  #exhaustion: Error | undefined;
 
   constructor(root: string) {
     this.root = root;
+  }
+
+  /** The error of a read since the last call that failed for want of descriptors or memory: what was read is not whole. */
+  takeExhaustion(): Error | undefined {
+    const exhaustion = this.#exhaustion;
+    this.#exhaustion = undefined;
+    return exhaustion;
   }
 
   /**
@@ -82,9 +92,14 @@ export class Procfs {
   names(path: string): readonly string[] | undefined {
     try {
       return readdirSync(`${this.root}/${path}`);
-    } catch {
+    } catch (error) {
+      this.#note(error);
       return undefined;
     }
+  }
+
+  #note(error: unknown): void {
+    if (error instanceof Error && "code" in error && EXHAUSTED.has(String(error.code))) this.#exhaustion = error;
   }
 
   /** The kernel gives a process's own small files in one piece, so the read that would only say "no more" is spared. */
@@ -112,7 +127,8 @@ export class Procfs {
     try {
       file = openSync(`${this.root}/${path}`, "r");
       return read(file);
-    } catch {
+    } catch (error) {
+      this.#note(error);
       return undefined;
     } finally {
       if (file !== undefined) closeSync(file);

@@ -41,6 +41,7 @@ export class ProcessesSource implements Source<ProcessesReading> {
 
   async read(signal: AbortSignal): Promise<SourceResult<ProcessesReading>> {
     try {
+      this.#procfs.takeExhaustion();
       const roles = await this.#scan(signal);
       const { blind, limitation } = readVisibility(this.#procfs);
       if (limitation !== undefined && !this.#warned) {
@@ -48,7 +49,10 @@ export class ProcessesSource implements Source<ProcessesReading> {
         this.#options.logger.warn(limitation);
       }
       const ollamaPids = new Set(roles.keys());
-      return { status: "ok", value: { runners: await this.#readRunners(roles), ollamaPids, blind } };
+      const runners = await this.#readRunners(roles);
+      const exhaustion = this.#procfs.takeExhaustion();
+      if (exhaustion) return failed(`The process table was not read as a whole: ${messageOf(exhaustion)}`);
+      return { status: "ok", value: { runners, ollamaPids, blind } };
     } catch (error) {
       if (error instanceof OutOfTime) return failed(error.message, true);
       const root = this.#procfs.root;
