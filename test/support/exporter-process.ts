@@ -3,6 +3,28 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+export interface RunOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** Default: the sources. */
+  readonly cli?: string;
+  /** A descriptor; default a pipe. */
+  readonly stderr?: number;
+}
+
+export interface StartOptions extends Omit<RunOptions, "stderr"> {
+  /** Default: a free port of 127.0.0.1. */
+  readonly listen?: string;
+}
+
+/** The command line as a process, whatever the command. */
+export function runCli(args: readonly string[], options: RunOptions = {}): ChildProcess {
+  const { env = {}, cli = join(import.meta.dirname, "../../src/cli.ts"), stderr = "pipe" } = options;
+  return spawn(process.execPath, [cli, ...args], {
+    env: { ...process.env, NODE_OPTIONS: "", OLLAMA_HOST: "127.0.0.1:1", ...env },
+    stdio: ["ignore", "pipe", stderr],
+  });
+}
+
 /** The exporter as a real process on a free port. */
 export class ExporterProcess {
   readonly child: ChildProcess;
@@ -17,16 +39,15 @@ export class ExporterProcess {
   /** Starts `cli` (the sources by default) and waits until it listens; rejects with its stderr when it ends before. */
   static async start(
     args: readonly string[],
-    { env = {}, cli = join(import.meta.dirname, "../../src/cli.ts") }: { env?: NodeJS.ProcessEnv; cli?: string } = {},
+    { listen = "127.0.0.1:0", ...options }: StartOptions = {},
   ): Promise<ExporterProcess> {
-    const child = spawn(process.execPath, [cli, "--web.listen-address=127.0.0.1:0", ...args], {
-      env: { ...process.env, NODE_OPTIONS: "", OLLAMA_HOST: "127.0.0.1:1", ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = runCli([`--web.listen-address=${listen}`, ...args], options);
+    const { stdout, stderr } = child;
+    if (!stdout || !stderr) throw new Error("the exporter has no pipes");
     const exporter = new ExporterProcess(child);
-    child.stdout.on("data", (data: Buffer) => (exporter.stdout += data.toString()));
+    stdout.on("data", (data: Buffer) => (exporter.stdout += data.toString()));
     const listening = new Promise<void>((resolve, reject) => {
-      createInterface({ input: child.stderr }).on("line", (line) => {
+      createInterface({ input: stderr }).on("line", (line) => {
         exporter.stderr.push(line);
         const address = /msg=listening address=(\S+)/.exec(line)?.[1];
         if (address === undefined) return;

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { once } from "node:events";
+import type { AddressInfo } from "node:net";
 
 /** A model of the fake server. `blob` is the HEX that a runner's argv names. */
 export interface FakeModel {
@@ -55,11 +56,18 @@ export class FakeOllama {
 
   /** Listens on a free port of the loopback address, or on a unix socket. Returns `127.0.0.1:PORT` or the path. */
   async listen(socketPath?: string): Promise<string> {
-    if (socketPath === undefined) this.#server.listen(0, "127.0.0.1");
-    else this.#server.listen(socketPath);
+    if (socketPath === undefined) return this.listenOn("127.0.0.1");
+    this.#server.listen(socketPath);
     await once(this.#server, "listening");
-    const address = this.#server.address();
-    return typeof address === "object" && address ? `127.0.0.1:${address.port}` : (socketPath ?? "");
+    return socketPath;
+  }
+
+  /** Listens on this address; returns `HOST:PORT`, `[::1]:PORT`. */
+  async listenOn(host: string, port = 0): Promise<string> {
+    this.#server.listen(port, host);
+    await once(this.#server, "listening");
+    const { port: bound } = this.#server.address() as AddressInfo;
+    return host.includes(":") ? `[${host}]:${bound}` : `${host}:${bound}`;
   }
 
   count(path: string): number {
