@@ -1,5 +1,5 @@
 /** What the system around the exporter does: no disk, no descriptors, no names, another time, no IPv4. The real process. */
-import { afterEach, describe, expect, it, jest } from "@jest/globals";
+import { afterEach, describe, expect, it } from "@jest/globals";
 import { once } from "node:events";
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { get, type IncomingMessage } from "node:http";
@@ -11,9 +11,6 @@ import { FakeDriver, h100, type Scenario } from "../support/nvml/fake-nvml.ts";
 import { recovery, until } from "../support/recovery.ts";
 import { limit, openFiles } from "../support/system.ts";
 import { SystemFaults } from "../support/system-faults.ts";
-
-/** A start takes half a second, on a busy machine several. */
-jest.setTimeout(20_000);
 
 const closing: (() => unknown)[] = [];
 afterEach(async () => {

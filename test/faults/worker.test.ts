@@ -1,5 +1,5 @@
 /** What happens to the driver's worker process from outside, in each of its phases: the real exporter on the fake driver. */
-import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import { ExporterProcess, samplesOf } from "../support/exporter-process.ts";
 import { type CallRule, FakeDriver, h100 } from "../support/nvml/fake-nvml.ts";
 import { recovery, until } from "../support/recovery.ts";
@@ -7,9 +7,6 @@ import { childrenOf, limit, memoryOf } from "../support/system.ts";
 
 const GPU_IS_THERE = /^gpu_up\{gpu="0".*\} 1$/m;
 const HANGS: CallRule = { hang: "while-set" };
-
-/** A start takes half a second, on a busy machine several. */
-jest.setTimeout(20_000);
 
 describe("the driver worker", () => {
   const driver = new FakeDriver({ gpus: [h100({ processes: [] })] });

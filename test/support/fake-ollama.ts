@@ -45,12 +45,8 @@ export class FakeOllama {
     this.#server = createServer((request, response) => {
       const path = request.url ?? "";
       this.requests.push({ method: request.method ?? "", path, headers: request.headers });
-      const behaviour = this.behaviours.get(path);
-      if (behaviour) behaviour(request, response);
-      else
-        void this.#answer(path, request).then((answer) => {
-          json(response, answer);
-        });
+      const behaviour = this.behaviours.get(path) ?? this.usual;
+      behaviour(request, response);
     });
   }
 
@@ -69,6 +65,13 @@ export class FakeOllama {
     const { port: bound } = this.#server.address() as AddressInfo;
     return host.includes(":") ? `[${host}]:${bound}` : `${host}:${bound}`;
   }
+
+  /** The usual answer, also for a behaviour that gives it later. */
+  readonly usual: Behaviour = (request, response) => {
+    void this.#answer(request.url ?? "", request).then((answer) => {
+      json(response, answer);
+    });
+  };
 
   count(path: string): number {
     return this.requests.filter((request) => request.path === path).length;
