@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "@jest/globals";
+import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { systemClock, type Clock } from "../../src/lib/clock.ts";
 import { silentLogger } from "../../src/logger.ts";
@@ -112,6 +113,16 @@ describe("ProcessesSource.read", () => {
     expect(result.status === "failed" && result.reason).toMatch(
       /Cannot read the process table .*nowhere.*--path\.procfs/,
     );
+  });
+
+  it("fails, and finds no process gone, when there were no descriptors to look with", () => {
+    const script = join(import.meta.dirname, "../support/exhausted-table.ts");
+    const env = { ...process.env, NODE_OPTIONS: "" };
+    const { stdout } = spawnSync("prlimit", ["--nofile=64:64", process.execPath, script], { env, encoding: "utf8" });
+    const [exhausted, after] = JSON.parse(stdout) as readonly unknown[];
+    const reason = expect.stringContaining("The process table was not read as a whole: EMFILE") as unknown;
+    expect(exhausted).toEqual({ status: "failed", timedOut: false, reason });
+    expect(after).toBe("ok");
   });
 
   it("ends when its time is over or its signal aborts", async () => {
