@@ -82,7 +82,7 @@ export class EnergySampler {
     const memory = newDeviceMemory();
     const { now, wallMs } = this.#context;
     const since = this.#sinceSeconds;
-    const inherited = since === undefined ? 0 : (wallMs() - (now() - since * 1000)) * 1000;
+    const inherited = since === undefined ? 0 : Math.floor((wallMs() - (now() - since * 1000)) * 1000);
     memory.lastSampleUs = this.#usedUntilUs.get(uuid) ?? inherited;
     return memory;
   }
