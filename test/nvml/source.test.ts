@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "@jest/globals";
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,6 +20,7 @@ import {
   withoutSymbols,
   wrongArchitecture,
 } from "../support/nvml/fake-nvml.ts";
+import { until } from "../support/recovery.ts";
 
 /** The wall clock of the system, and a monotonic one that the test can push ahead. */
 class PushedClock implements Clock {
@@ -305,22 +307,30 @@ describe("NvmlSource", () => {
     expect(await labels(["2:0"])).toEqual([3, "2:0"]);
   });
 
-  it("leaves no worker behind when its parent is killed in the middle of a hanging call", () => {
+  it.each([
+    ["in the middle of a hanging call", "later"],
+    ["before the worker has started", "at once"],
+  ])("leaves no worker behind when its parent is killed %s", async (_moment, end) => {
     const driver = new FakeDriver({ gpus: [h100()], calls: { nvmlDeviceGetName: { hang: "forever" } } });
-    closing.push(() => {
-      driver[Symbol.dispose]();
-    });
-    const parent = join(import.meta.dirname, "../support/hanging-parent.ts");
-    const { stdout } = spawnSync(process.execPath, [parent, buildFakeNvml()], {
+    const script = join(import.meta.dirname, "../support/hanging-parent.ts");
+    const parent = spawn(process.execPath, [script, buildFakeNvml(), end], {
       env: { ...process.env, ...driver.env, NODE_OPTIONS: "" },
-      encoding: "utf8",
+      stdio: ["ignore", "pipe", "inherit"],
     });
-    const pid = Number(stdout);
+    closing.push(
+      () => {
+        driver[Symbol.dispose]();
+      },
+      () => parent.kill("SIGKILL"),
+    );
+    const [output] = (await once(parent.stdout, "data")) as [Buffer];
+    const pid = Number(output.toString());
     expect(pid).toBeGreaterThan(1);
-    const alive = () => existsSync(`/proc/${pid}/stat`) && !readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ");
-    const until = Date.now() + 2_000;
-    while (alive() && Date.now() < until);
-    expect(alive()).toBe(false);
+    if (end === "later") await until(() => (driver.calls().nvmlDeviceGetName ?? 0) > 0);
+    parent.kill("SIGKILL");
+    const isAlive = () =>
+      existsSync(`/proc/${pid}/stat`) && !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+    await until(() => !isAlive());
   });
 });
 

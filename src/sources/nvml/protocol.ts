@@ -3,6 +3,8 @@ import type { WorkerReading } from "./session.ts";
 
 export interface ReadRequest {
   readonly id: number;
+  /** Who asks; a worker that finds itself with another parent by now must not go into the driver. */
+  readonly parentPid: number;
   readonly library: string;
   readonly include?: readonly string[];
   /** Between two energy samples; 0 = none. */

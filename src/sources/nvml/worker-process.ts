@@ -28,7 +28,7 @@ export interface Worker {
   /** Resolves when the system has taken its process away: not so long as the kernel waits for the driver. */
   readonly ended: Promise<void>;
   /** Asks for a reading; one at a time. Resolves also when the worker dies, or was not started. */
-  read(request: Omit<ReadRequest, "id">): Promise<WorkerAnswer>;
+  read(request: Omit<ReadRequest, "id" | "parentPid">): Promise<WorkerAnswer>;
   /** Ends it at once, also inside a hanging call (but for one that the kernel does not interrupt). */
   kill(): void;
   /** Lets it end by itself when it is idle, else kills it. */
@@ -92,7 +92,7 @@ export class WorkerProcess implements Worker {
     return this.#pending?.promise;
   }
 
-  read(request: Omit<ReadRequest, "id">): Promise<WorkerAnswer> {
+  read(request: Omit<ReadRequest, "id" | "parentPid">): Promise<WorkerAnswer> {
     if (this.#end) return Promise.resolve(this.#end);
     const id = ++this.#lastId;
     const { promise, resolve } = Promise.withResolvers<WorkerAnswer>();
@@ -100,7 +100,7 @@ export class WorkerProcess implements Worker {
     this.#keepAlive(true);
     // Without a process there is no channel either: its error is on the way.
     if (this.#child?.pid !== undefined)
-      this.#child.send({ ...request, id }, (error) => {
+      this.#child.send({ ...request, id, parentPid: process.pid }, (error) => {
         if (error) this.#die(error.message);
       });
     return promise;

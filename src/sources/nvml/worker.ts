@@ -16,6 +16,11 @@ dieWithParent();
 process.on("SIGINT", () => undefined);
 process.on("SIGTERM", () => undefined);
 process.on("message", (request: ReadRequest) => {
+  // The parent died before dieWithParent: the kernel has told nobody, and a hanging call would never end.
+  if (process.ppid !== request.parentPid) {
+    process.disconnect();
+    return;
+  }
   const reply = answer(request);
   process.send?.(reply, () => {
     if (endsWorker(reply)) process.disconnect();
