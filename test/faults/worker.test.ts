@@ -76,8 +76,9 @@ describe("the driver worker", () => {
     const parts = (text: string): number =>
       Object.values(samplesOf(text, "gpu_attributed_energy_joules_total")).reduce((a, b) => a + b);
     const before = await exporter.scrape();
+    const seen = driver.calls().nvmlDeviceGetTotalEnergyConsumption;
     driver.update({ calls: { nvmlDeviceGetTotalEnergyConsumption: HANGS } });
-    await isInside("nvmlDeviceGetTotalEnergyConsumption");
+    await isInside("nvmlDeviceGetTotalEnergyConsumption", seen);
     process.kill(worker(), "SIGKILL");
     driver.update({ calls: {} });
     const { text } = await recovery(exporter, "worker killed while it samples energy", GPU_IS_THERE);

@@ -89,9 +89,9 @@ describe("the energy of the exporter's worker process", () => {
 
   it("teaches an idle floor, which the status shows", async () => {
     const board = (energy: number) => h100({ uuid: "GPU-i", energy, samples: [] });
+    const startedAt = performance.now();
     const { driver, exporter } = await start({ gpus: [board(0)] }, "--energy.interval=1h", "--cache.duration=0");
     await exporter.scrape();
-    const startedAt = performance.now();
     let floor: unknown;
     while (floor === undefined) {
       await delay(20);

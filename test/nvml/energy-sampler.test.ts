@@ -114,7 +114,12 @@ describe("sampling energy between readings", () => {
 
   it("joins neighbours when nobody reads for long, and sums to the same", () => {
     const { model, session } = watching();
-    const owners = { ollamaPids: new Set([1]), models: new Map([[1, "m"]]), starts: new Map([[1, 1]]) };
+    const owners = {
+      ollamaPids: new Set([1]),
+      models: new Map([[1, "m"]]),
+      starts: new Map([[1, 1]]),
+      others: new Set<number>(),
+    };
     const ledger = new EnergyLedger();
     const add = (samples: readonly EnergySample[]): void => {
       ledger.add(samples, owners);
