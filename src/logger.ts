@@ -1,4 +1,5 @@
 /** Log lines on one stream, as logfmt or JSON: one event is always one line, whatever a value contains. */
+import { visible } from "./lib/visible.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -26,7 +27,7 @@ export function createLogger(options: LoggerOptions): Logger {
     (message: string, fields: LogFields = {}) => {
       if (LOG_LEVELS.indexOf(level) < lowest) return;
       const record = { ts: new Date(options.now()).toISOString(), level, msg: message, ...fields };
-      options.write(`${options.format === "json" ? JSON.stringify(record) : logfmt(record)}\n`);
+      options.write(`${visible(options.format === "json" ? JSON.stringify(record) : logfmt(record))}\n`);
     };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }

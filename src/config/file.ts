@@ -1,5 +1,6 @@
 /** The YAML file: flat or nested keys, every problem with its line. */
 import { isCollection, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
+import { visible } from "../lib/visible.ts";
 import { OPTIONS } from "./options.ts";
 import { nearest } from "./nearest.ts";
 
@@ -48,7 +49,7 @@ export function readFileValues(source: string, name: string): { values: FileValu
     problems.push(`${name}: expected keys and values, got ${kindOf(contents)}`);
   }
   visit(contents, "");
-  return { values, problems };
+  return { values, problems: problems.map(visible) };
 }
 
 /** `5`, `5s` and `true` are texts to us; the option's own parser decides. */

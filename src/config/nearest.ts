@@ -1,9 +1,12 @@
 /** A hint for a name that nobody knows. */
 
+/** Nothing known is as long; more of a name would only cost time. */
+const LONGEST_NAME = 64;
+
 /** `; the nearest known one is x`. */
 export function nearest(name: string, known: readonly string[], decorate = (text: string) => text): string {
   const [best] = known
-    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+    .map((candidate) => ({ candidate, distance: editDistance(name.slice(0, LONGEST_NAME), candidate) }))
     .sort((a, b) => a.distance - b.distance);
   return best === undefined ? "" : `; the nearest known one is ${decorate(best.candidate)}`;
 }

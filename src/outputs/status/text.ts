@@ -1,4 +1,5 @@
 /** The status as text: what `status` and formatStatus() print. */
+import { plain } from "../../lib/visible.ts";
 import type { Snapshot } from "../../snapshot.ts";
 import type { ByteUnit } from "../../units.ts";
 import { hintsOf } from "./hints.ts";
@@ -58,21 +59,21 @@ function workLines(usages: readonly ModelGpuUsage[]): readonly string[] {
 
 /** As Python's "{:<25} {:<15} {:<10} {:<15} {:<20}"; a control character in a name must not reach the terminal. */
 function columns(cells: readonly string[], widths: readonly number[]): string {
-  return cells.map((cell, index) => cell.replace(/\p{Cc}/gu, "?").padEnd(widths[index] ?? 0)).join(" ");
+  return cells.map((cell, index) => plain(cell).padEnd(widths[index] ?? 0)).join(" ");
 }
 
 function gpuLines(snapshot: Snapshot, unit: ByteUnit): readonly string[] {
   const gpus = gpuStatuses(snapshot, unit);
   if (gpus.length > 0) return gpus.flatMap(gpuLine);
   const reason = snapshot.collectors.find(({ collector }) => collector === "nvml")?.error;
-  return [`${UNKNOWN}: ${reason ?? "no NVIDIA GPU, or its driver library does not load"}`];
+  return [`${UNKNOWN}: ${plain(reason ?? "no NVIDIA GPU, or its driver library does not load")}`];
 }
 
 function gpuLine(gpu: GpuStatus): readonly string[] {
   const { gpuId, gpuName, usedMemory, totalMemory, usedMemoryRatio, unit, powerUsage, powerLimit } = gpu;
   const powerShare = powerUsage === undefined || !powerLimit ? undefined : powerUsage / powerLimit;
   return [
-    `GPU ${gpuId}: ${gpuName === "" ? UNKNOWN : gpuName}`,
+    `GPU ${gpuId}: ${gpuName === "" ? UNKNOWN : plain(gpuName)}`,
     `  Memory: ${decimals(usedMemory)}/${decimals(totalMemory)} ${unit} (${share(usedMemoryRatio)})`,
     `  Utilization: ${known(gpu.gpuUtilization, "%")}`,
     `  Temperature: ${known(gpu.temperature, "°C")}`,

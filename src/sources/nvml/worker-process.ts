@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { extname } from "node:path";
 import { messageOf } from "../../errors.ts";
+import { decodeReply } from "./decode-reply.ts";
 import type { ReadRequest, WorkerReply } from "./protocol.ts";
 
 /** The worker ended before it answered. */
@@ -64,8 +65,9 @@ export class WorkerProcess implements Worker {
       return;
     }
     const { pid } = this.#child;
-    this.#child.on("message", (reply: WorkerReply) => {
-      if (reply.id === this.#pending?.id) this.#settle(reply);
+    this.#child.on("message", (message) => {
+      const reply = decodeReply(message);
+      if (reply && reply.id === this.#pending?.id) this.#settle(reply);
     });
     this.#child.on("error", ({ message }) => {
       if (pid === undefined) resolve(undefined);

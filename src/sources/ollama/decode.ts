@@ -19,7 +19,7 @@ const FIRST_YEAR_MS = Date.UTC(1970, 0, 1);
 
 /** `{"version":"0.33.2"}` or the text itself. */
 export function decodeVersion(answer: unknown): Decoded<string | undefined> {
-  if (typeof answer === "string") return { value: answer, problems: [] };
+  if (typeof answer === "string" && answer !== "") return { value: answer.toWellFormed(), problems: [] };
   const { version } = objectOf(answer, "/api/version");
   const fine = typeof version === "string" && version !== "";
   return { value: fine ? version.toWellFormed() : undefined, problems: fine ? [] : ["version is no text"] };
@@ -56,7 +56,11 @@ export function decodeInstalled(answer: unknown): Decoded<readonly InstalledMode
 export function decodeBlobDigest(answer: unknown): string | undefined {
   const { modelfile } = objectOf(answer, "/api/show");
   if (typeof modelfile !== "string") return undefined;
-  return /^FROM\s+.*sha256[-:]([0-9a-f]{64})\s*$/m.exec(modelfile)?.[1];
+  for (const line of modelfile.split("\n")) {
+    const digest = /^FROM\s/.test(line) ? /sha256[-:]([0-9a-f]{64})$/.exec(line.trimEnd())?.[1] : undefined;
+    if (digest !== undefined) return digest;
+  }
+  return undefined;
 }
 
 function decodeModels<T extends { readonly name: string }>(

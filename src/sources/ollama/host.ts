@@ -23,6 +23,7 @@ export interface OllamaHost {
 
 const DEFAULT_PORT = 11434;
 const SCHEME_PORTS: Readonly<Record<string, number>> = { http: 80, https: 443 };
+const PATH = /^[\w.~!$&()*+,;=:%/-]*$/;
 /** What stands before the first `=` names the server, unless it is part of a URL. */
 const NAMED = /^\s*([^=:/"']+)=(.*)$/s;
 
@@ -46,8 +47,12 @@ export function parseOllamaHost(text: string): OllamaHost {
 export function parseServer(value: string, hostAddresses: ReadonlySet<string>): ServerTarget {
   const [, name, named] = NAMED.exec(value) ?? [];
   const url = named ?? value;
-  if (name?.trim() === "") throw new Error(`"${value}" has an empty name; expected NAME=URL`);
-  const target = url.trim().startsWith("unix:") ? unixTarget(url.trim()) : tcpTarget(url, hostAddresses);
+  const isUnix = url.trim().startsWith("unix:");
+  // Before anything that repeats what was given: it may hold a password.
+  if (!isUnix && url.includes("@"))
+    throw new Error("credentials in a URL are not supported; use --ollama.header 'Authorization: Basic ...'");
+  if (name?.trim() === "") throw new Error(`"${shown(value)}" has an empty name; expected NAME=URL`);
+  const target = isUnix ? unixTarget(url.trim()) : tcpTarget(url, hostAddresses);
   return name === undefined ? target : { ...target, identity: { ...target.identity, server: name.trim() } };
 }
 
@@ -75,18 +80,21 @@ function unixTarget(url: string): ServerTarget {
 }
 
 function tcpTarget(url: string, hostAddresses: ReadonlySet<string>): ServerTarget {
-  if (url.includes("@")) {
-    throw new Error("credentials in a URL are not supported; use --ollama.header 'Authorization: Basic ...'");
-  }
   const { scheme, host: bound, port, path } = parseOllamaHost(url);
   if (!(scheme in SCHEME_PORTS)) throw new Error(`scheme "${scheme}" is not supported; expected http, https or unix`);
   const host = connectable(bound);
-  if (/[\s?#\\]/.test(host) || host.includes("%")) throw new Error(`"${url}" is no host and port`);
+  if (/[\s?#\\]/.test(host) || host.includes("%")) throw new Error(`"${shown(url)}" is no host and port`);
+  if (!PATH.test(path)) throw new Error(`"${shown(url)}" has more behind its port than a path`);
   const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
   const baseUrl = `${scheme}://${authority}${path}`;
   if (!URL.canParse(baseUrl))
-    throw new Error(`"${url}" is no host and port; expected for instance http://127.0.0.1:11434`);
+    throw new Error(`"${shown(url)}" is no host and port; expected for instance http://127.0.0.1:11434`);
   return { identity: { server: authority, host, port, local: isLocal(host, hostAddresses) }, baseUrl };
+}
+
+/** An address as it may be repeated: a query can hold a key. */
+function shown(url: string): string {
+  return url.replace(/[?#].*$/s, "");
 }
 
 /** A server that listens on all interfaces is reached on the loopback one (envconfig: ConnectableHost). */

@@ -7,11 +7,7 @@ export function decodeSlots(answer: unknown): Pick<RunnerEndpoints, "slots" | "s
   const slots: readonly unknown[] = answer;
   if (!slots.every(isSlot)) return {};
   const busy = slots.filter((slot) => slot.is_processing);
-  const decoded = busy.map(decodedTokens);
-  const activeTokens = decoded.reduce<number | undefined>(
-    (sum, tokens) => (sum === undefined || tokens === undefined ? undefined : sum + tokens),
-    0,
-  );
+  const activeTokens = total(busy.map(decodedTokens));
   return { slots: slots.length, slotsBusy: busy.length, ...(activeTokens !== undefined && { activeTokens }) };
 }
 
@@ -33,10 +29,12 @@ function decodedTokens({ next_token: next }: Slot): number | undefined {
   const counts = entries.map((entry) =>
     typeof entry === "object" && entry !== null && "n_decoded" in entry ? whole(entry.n_decoded) : undefined,
   );
-  return counts.reduce<number | undefined>(
-    (sum, tokens) => (sum === undefined || tokens === undefined ? undefined : sum + tokens),
-    0,
-  );
+  return total(counts);
+}
+
+/** A sum with an unknown part is unknown, and so is one that is too large to be a number. */
+function total(counts: readonly (number | undefined)[]): number | undefined {
+  return counts.reduce((sum, next) => (sum === undefined || next === undefined ? undefined : count(sum + next)), 0);
 }
 
 /** Names of llama.cpp's metrics (tools/server/server-context.cpp: `llamacpp:` before each) for what is kept. */

@@ -1,6 +1,7 @@
 /** The Prometheus exporter-toolkit's web configuration: strict, with every problem and its line. */
 import { dirname, isAbsolute, join } from "node:path";
 import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type YAMLMap } from "yaml";
+import { visible } from "../../../lib/visible.ts";
 import { booleanOf, durationMs, isEmpty, resolved, textOf } from "./go-yaml.ts";
 import { CIPHERS, CLIENT_AUTH_TYPES, type ClientAuth, CURVES, TLS_VERSIONS } from "./names.ts";
 
@@ -82,7 +83,7 @@ class Reader {
     this.#path = path;
     this.#document = parseDocument(source, { lineCounter: this.#lines, prettyErrors: false, uniqueKeys: true });
     for (const { pos, message } of this.#document.errors)
-      this.problems.push(`${this.#at(pos[0])}: ${message.split("\n")[0] ?? ""}`);
+      this.problems.push(visible(`${this.#at(pos[0])}: ${message.split("\n")[0] ?? ""}`));
   }
 
   /** Values by `section.key`. */
@@ -244,7 +245,7 @@ class Reader {
   }
 
   #say(where: string, problem: string): void {
-    this.problems.push(`${this.#where.get(where) ?? this.#path}: ${problem}`);
+    this.problems.push(visible(`${this.#where.get(where) ?? this.#path}: ${problem}`));
   }
 
   #of(node: unknown): string {
