@@ -53,7 +53,7 @@ function change(
       return;
     case 1: {
       const other = random.pick(places);
-      holder[key] = structuredClone(other.holder[other.key]); // a copy, so that nothing holds itself
+      holder[key] = structuredClone(other.holder[other.key]); // a copy: it may hold this place
       return;
     }
     case 2:
@@ -63,19 +63,22 @@ function change(
         );
       return;
     case 3:
-      if (typeof value === "object" && value !== null) Object.assign(value, { [text()]: random.pick(VALUES) });
+      if (typeof value === "object" && value !== null) Object.assign(value, { [text()]: someValue(random) });
       else holder[key] = { [text()]: value };
       return;
     case 4:
       holder[key] = typeof value === "number" ? value * (random.below(5) - 2) : text();
       return;
     case 5:
-      holder[key] = typeof value === "string" ? `${value}${String(random.pick(VALUES))}` : [value];
+      holder[key] = typeof value === "string" ? `${value}${String(someValue(random))}` : [value];
       return;
     default:
-      holder[key] = random.pick(VALUES);
+      holder[key] = someValue(random);
   }
 }
+
+/** A copy, so that nothing ever holds itself. */
+const someValue = (random: Random): unknown => structuredClone(random.pick(VALUES));
 
 /** Every place in it, the first few hundred. */
 function placesOf(root: Record<string, unknown>): readonly Place[] {
