@@ -66,12 +66,13 @@ function nvmlSource(
   mode: "auto" | "nvml",
   { clock, logger }: PipelineDependencies,
 ) {
-  const { nvmlLibrary: library, timeoutMs, include } = gpu;
+  const { nvmlLibrary: library, timeoutMs, include, workerEnvironment } = gpu;
   return new NvmlSource({
     library,
     mode,
     timeoutMs,
     energyIntervalMs,
+    workerEnvironment,
     retry,
     clock,
     logger,

@@ -73,14 +73,17 @@ function takeOption({ flag, attached, queue, values, problems }: OptionTaker): v
   if (!option) {
     const known = [...OPTIONS.map((row) => row.flag), ...STATUS_FLAGS];
     problems.push(`unknown flag --${flag}${nearest(flag, known, (name) => `--${name}`)}`);
+    if (attached === undefined && isValue(queue[0])) queue.shift(); // its value, which may be a secret
     return;
   }
   if (negated && attached !== undefined) problems.push(`--${flag}: expected no value, got "${attached}"`);
-  const next = () => (queue[0] === undefined || queue[0].startsWith("--") ? undefined : queue.shift());
+  const next = () => (isValue(queue[0]) ? queue.shift() : undefined);
   const value = negated ? "false" : (attached ?? (option.boolean ? "true" : next()));
   if (value === undefined) problems.push(`--${flag}: expected a value`);
   else values.set(option.flag, [...(values.get(option.flag) ?? []), value]);
 }
+
+const isValue = (word: string | undefined): boolean => word !== undefined && !word.startsWith("--");
 
 function statusOptions(own: ReadonlyMap<string, string>, problems: string[]): StatusOptions {
   const unit = own.get("unit") ?? "MB";

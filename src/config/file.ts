@@ -1,5 +1,6 @@
 /** The YAML file: flat or nested keys, every problem with its line. */
 import { isCollection, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
+import { syntaxProblem } from "../lib/yaml-problems.ts";
 import { visible } from "../lib/visible.ts";
 import { OPTIONS } from "./options.ts";
 import { nearest } from "./nearest.ts";
@@ -19,7 +20,7 @@ export function readFileValues(source: string, name: string): { values: FileValu
   const lines = new LineCounter();
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
   const at = (offset: number) => `${name}:${lines.linePos(offset).line}`;
-  const problems = document.errors.map(({ pos, message }) => `${at(pos[0])}: ${message.split("\n")[0] ?? message}`);
+  const problems = document.errors.map(({ pos, message }) => `${at(pos[0])}: ${syntaxProblem(message)}`);
   const values: FileValue[] = [];
 
   function visit(node: unknown, prefix: string): void {

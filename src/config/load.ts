@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { ConfigError, messageOf, StartupError } from "../errors.ts";
 import { checkWebConfig } from "../outputs/http/web-config/web-config.ts";
 import type { Header } from "../sources/ollama/client.ts";
+import { workerEnvironment } from "../sources/nvml/worker-environment.ts";
 import { localAddresses, parseServer, type ServerTarget } from "../sources/ollama/host.ts";
 import { type Arguments, parseArguments } from "./arguments.ts";
 import { readFileValues } from "./file.ts";
@@ -39,7 +40,7 @@ export function loadConfig({ argv, env, processId = process.pid }: StartInput): 
   const read = new Map(OPTIONS.map((row) => [row.flag, valueOf(row, given.get(row.flag), problems)]));
   const servers = serversOf(given.get("ollama.host"), env.OLLAMA_HOST, problems);
   const otlp = readOtlp({ read, given, env, problems });
-  const config = assemble(read, servers, otlp);
+  const config = assemble(read, { servers, otlp, workerEnvironment: workerEnvironment(env) });
   if (command !== "help" && command !== "version") checkFiles(config, problems, unreadable);
   if (command !== "check-config" && unreadable.length > 0) throw new StartupError(unreadable[0]);
   problems.push(...unreadable);
@@ -49,11 +50,14 @@ export function loadConfig({ argv, env, processId = process.pid }: StartInput): 
   return { command, status, config: Object.freeze({ ...config, web }) };
 }
 
-/** The defaults for the class; the host as given, else this process's OLLAMA_HOST. Throws ConfigError on a bad host. */
+/** The defaults for the class, whatever options the environment holds; the host as given, else this process's OLLAMA_HOST. Throws ConfigError on a bad host. */
 export function defaultConfig(ollamaHost: string | undefined): Config {
   const host = ollamaHost ?? process.env.OLLAMA_HOST;
-  return loadConfig({ argv: [], env: { ...(host !== undefined && { [environmentName("ollama.host")]: host }) } })
-    .config;
+  const env = {
+    ...workerEnvironment(process.env),
+    ...(host !== undefined && { [environmentName("ollama.host")]: host }),
+  };
+  return loadConfig({ argv: [], env }).config;
 }
 
 function fromFile(
@@ -154,8 +158,15 @@ function checkFiles({ ollama, web }: Config, problems: string[], unreadable: str
   }
 }
 
+/** What more than one option or the whole environment decides. */
+interface ReadApart {
+  readonly servers: readonly ServerTarget[];
+  readonly otlp: OtlpConfig;
+  readonly workerEnvironment: Readonly<Record<string, string>>;
+}
+
 /** The rows' parsers have checked every value; where one failed, the configuration is thrown away with the problems. */
-function assemble(read: ReadonlyMap<string, unknown>, servers: readonly ServerTarget[], otlp: OtlpConfig): Config {
+function assemble(read: ReadonlyMap<string, unknown>, { servers, otlp, workerEnvironment }: ReadApart): Config {
   // A row's parser decides the type of its value, which the table cannot tell the compiler: never fits every property.
   const get = (flag: string): never => read.get(flag) as never;
   const include: readonly string[] = get("gpu.include");
@@ -179,6 +190,7 @@ function assemble(read: ReadonlyMap<string, unknown>, servers: readonly ServerTa
       backend: get("gpu.backend"),
       nvmlLibrary: get("gpu.nvml-library"),
       timeoutMs: get("gpu.timeout"),
+      workerEnvironment,
       ...(include.length > 0 && { include }),
     },
     processes: get("processes"),

@@ -201,6 +201,8 @@ export interface Config {
     readonly nvmlLibrary: string;
     readonly timeoutMs: number;
     readonly include?: readonly string[];
+    /** Of the driver's process: this process's own without what is secret. */
+    readonly workerEnvironment: Readonly<Record<string, string>>;
   };
   readonly processes: ProcessSelection;
   readonly cacheDurationMs: number;

@@ -11,6 +11,7 @@ const source = new NvmlSource({
   mode: "nvml",
   timeoutMs: 60_000,
   energyIntervalMs: 0,
+  workerEnvironment: process.env,
   retry: { attempts: 1, delayMs: 1 },
   clock: systemClock,
   logger: silentLogger,

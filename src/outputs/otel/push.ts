@@ -12,6 +12,7 @@ import type { Labels } from "../../catalog/spec.ts";
 import { messageOf } from "../../errors.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { Logger } from "../../logger.ts";
+import { Secrets, withoutSecrets } from "./secrets.ts";
 import { createOtlpExporter, type ExporterOptions, type OtlpExporter } from "./exporters.ts";
 
 export interface PushOptions extends ExporterOptions {
@@ -46,7 +47,7 @@ export async function startPush(options: PushOptions): Promise<OtlpPush> {
     metricProducers: [producer],
   });
   const provider = new MeterProvider({ resource: resourceFromAttributes(resource), readers: [reader] });
-  listenForPartialSuccess(logger);
+  listenForPartialSuccess(logger, new Secrets(options));
   logger.info("pushing over OTLP", {
     endpoint: withoutSecrets(options.url),
     protocol: options.protocol,
@@ -65,14 +66,14 @@ export async function startPush(options: PushOptions): Promise<OtlpPush> {
 class CountedExporter implements PushMetricExporter {
   readonly #inner: OtlpExporter;
   readonly #options: PushOptions;
-  readonly #secrets: readonly string[];
+  readonly #secrets: Secrets;
   #state: PushState = { ok: 0, failed: 0 };
   #lastError: string | undefined;
 
   constructor(inner: OtlpExporter, options: PushOptions) {
     this.#inner = inner;
     this.#options = options;
-    this.#secrets = Object.values(options.headers).filter((value) => value !== "");
+    this.#secrets = new Secrets(options);
   }
 
   get state(): PushState {
@@ -133,17 +134,17 @@ class CountedExporter implements PushMetricExporter {
   #describe(error: Error & { readonly code?: unknown }): string {
     const status = typeof error.code === "number" ? `status ${error.code} ` : "";
     const text = `${status}${messageOf(error)}`.trim();
-    return this.#secrets.reduce((masked, secret) => masked.replaceAll(secret, "***"), text);
+    return this.#secrets.mask(text);
   }
 }
 
 /** The SDK says only through its diagnostics that a receiver took a part of a push; said once per text. */
-function listenForPartialSuccess(logger: Logger): void {
+function listenForPartialSuccess(logger: Logger, secrets: Secrets): void {
   const said = new Set<string>();
   const ignore = () => undefined;
   const warn = (message: string, detail?: unknown): void => {
     if (!message.startsWith("Received Partial Success") || said.size > 100) return;
-    const text = String(detail).slice(0, 500);
+    const text = secrets.mask(String(detail)).slice(0, 500);
     if (said.has(text)) return;
     said.add(text);
     logger.warn("OTLP receiver took only a part", { detail: text });
@@ -152,10 +153,4 @@ function listenForPartialSuccess(logger: Logger): void {
     { error: ignore, warn, info: ignore, debug: ignore, verbose: ignore },
     { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true },
   );
-}
-
-/** The address without user, password and query. */
-function withoutSecrets(url: string): string {
-  const { origin, pathname } = new URL(url);
-  return `${origin}${pathname}`;
 }

@@ -24,8 +24,8 @@ export interface NvmlSourceOptions {
   readonly retry: { readonly attempts: number; readonly delayMs: number };
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Environment of the worker process; default this process's own. */
-  readonly workerEnvironment?: NodeJS.ProcessEnv;
+  /** All that the worker process gets of an environment. */
+  readonly workerEnvironment: Readonly<NodeJS.ProcessEnv>;
   /** Default: a process of its own. */
   readonly startWorker?: () => Worker;
 }

@@ -49,15 +49,15 @@ export class WorkerProcess implements Worker {
     | undefined;
   #lastId = 0;
 
-  /** @param env - environment of the worker; undefined = this process's own */
-  constructor(env?: NodeJS.ProcessEnv) {
+  /** @param env - the whole environment of the worker */
+  constructor(env: Readonly<NodeJS.ProcessEnv>) {
     const { promise, resolve } = Promise.withResolvers<undefined>();
     this.ended = promise;
     try {
       this.#child = fork(ENTRY, [], {
         execArgv: [],
         stdio: ["ignore", "ignore", "ignore", "ipc"],
-        ...(env && { env }),
+        env: { ...env },
       });
     } catch (error) {
       this.#finish({ type: "notStarted", reason: messageOf(error) });

@@ -3,6 +3,7 @@ import { dirname, isAbsolute, join } from "node:path";
 import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type YAMLMap } from "yaml";
 import { visible } from "../../../lib/visible.ts";
 import { booleanOf, durationMs, isEmpty, resolved, textOf } from "./go-yaml.ts";
+import { syntaxProblem } from "../../../lib/yaml-problems.ts";
 import { CIPHERS, CLIENT_AUTH_TYPES, type ClientAuth, CURVES, TLS_VERSIONS } from "./names.ts";
 
 /** A PEM text, or the file that holds it. */
@@ -83,7 +84,7 @@ class Reader {
     this.#path = path;
     this.#document = parseDocument(source, { lineCounter: this.#lines, prettyErrors: false, uniqueKeys: true });
     for (const { pos, message } of this.#document.errors)
-      this.problems.push(visible(`${this.#at(pos[0])}: ${message.split("\n")[0] ?? ""}`));
+      this.problems.push(visible(`${this.#at(pos[0])}: ${syntaxProblem(message)}`));
   }
 
   /** Values by `section.key`. */

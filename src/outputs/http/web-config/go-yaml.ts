@@ -36,10 +36,11 @@ const UNIT_MS: Readonly<Record<string, number>> = {
 /** time.ParseDuration without negative ones: `1m30s`, `.5s`, `0`; a number that is no text is nanoseconds. */
 export function durationMs(node: unknown): number | undefined {
   const value: unknown = isScalar(node) ? node.value : undefined;
-  if (typeof value === "number") return value >= 0 ? value * 1e-6 : undefined;
+  if (typeof value === "number") return value >= 0 && Number.isFinite(value) ? value * 1e-6 : undefined;
   if (typeof value !== "string") return undefined;
   if (/^\+?0$/.test(value)) return 0;
   if (!/^\+?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.test(value)) return undefined;
   const parts = value.matchAll(/([\d.]+)(ns|us|µs|μs|ms|s|m|h)/g);
-  return [...parts].reduce((sum, [, number, unit = ""]) => sum + Number(number) * (UNIT_MS[unit] ?? 0), 0);
+  const ms = [...parts].reduce((sum, [, number, unit = ""]) => sum + Number(number) * (UNIT_MS[unit] ?? 0), 0);
+  return Number.isFinite(ms) ? ms : undefined;
 }
