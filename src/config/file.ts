@@ -46,6 +46,8 @@ export function readFileValues(source: string, name: string): { values: FileValu
   }
 
   const { contents } = document;
+  // What could not be read says nothing more, and may take a password for a key.
+  if (document.errors.some(({ code }) => code !== "DUPLICATE_KEY")) return { values, problems: problems.map(visible) };
   if (contents !== null && !isMap(contents) && !(isScalar(contents) && contents.value === null)) {
     problems.push(`${name}: expected keys and values, got ${kindOf(contents)}`);
   }

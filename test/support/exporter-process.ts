@@ -49,7 +49,7 @@ export class ExporterProcess {
     const listening = new Promise<void>((resolve, reject) => {
       createInterface({ input: stderr }).on("line", (line) => {
         exporter.stderr.push(line);
-        const address = /msg=listening address=(\S+)/.exec(line)?.[1];
+        const address = /msg"?[=:]"?listening"?[ ,]"?address"?[=:]"?([^\s",]+)/.exec(line)?.[1];
         if (address === undefined) return;
         exporter.#address = address;
         resolve();
