@@ -1,4 +1,4 @@
-/** Writes docs/metrics.md and the README's configuration table from the sources; with --check says what is stale. */
+/** Writes docs/metrics.md, docs/dependencies.md and the README's configuration table from the sources; with --check says what is stale. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { COLLECTOR_METRICS, SNAPSHOT_METRICS, STATE_METRICS } from "../src/catalog/exporter.ts";
 import { ENERGY_METRICS, GPU_HEALTH_METRICS, OWNER_METRICS } from "../src/catalog/gpu-health.ts";
@@ -15,6 +15,7 @@ import { MODEL_ENERGY_METRICS, RUNNER_ENDPOINT_METRICS } from "../src/catalog/ru
 import { SEMCONV_METRICS } from "../src/catalog/semconv.ts";
 import { type MetricSpec, otelName, UNITS } from "../src/catalog/spec.ts";
 import { optionTable } from "../src/config/help.ts";
+import { dependenciesPage } from "./dependency-list.ts";
 
 type Row = Omit<MetricSpec<never>, "read">;
 interface Group {
@@ -113,6 +114,7 @@ function readme(): string {
 
 const PAGES: readonly (readonly [file: string, content: () => string])[] = [
   ["docs/metrics.md", metricsPage],
+  ["docs/dependencies.md", dependenciesPage],
   ["README.md", readme],
 ];
 
