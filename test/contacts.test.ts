@@ -1,5 +1,5 @@
 /** Who is contacted: the configured servers and nobody else, wherever an answer or a variable points. */
-import { afterEach, describe, expect, it, jest } from "@jest/globals";
+import { afterEach, describe, expect, it } from "@jest/globals";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -17,8 +17,6 @@ import { ExporterProcess, samplesOf } from "./support/exporter-process.ts";
 import { FakeOllama } from "./support/fake-ollama.ts";
 import { FakeOtlp } from "./support/fake-otlp.ts";
 import { Trap } from "./support/trap.ts";
-
-jest.setTimeout(20_000); // several processes one after the other
 
 const REDIRECTS = [301, 302, 303, 307, 308];
 

@@ -1,5 +1,5 @@
 /** Names that want to be more than a name: in the log, in the metrics and on the terminal they stay inside their line. */
-import { afterEach, describe, expect, it, jest } from "@jest/globals";
+import { afterEach, describe, expect, it } from "@jest/globals";
 import { connect } from "node:net";
 import { readExposition } from "../fuzz/exposition.ts";
 import { runCommand } from "../src/command.ts";
@@ -7,8 +7,6 @@ import { DummyProcesses } from "./support/dummy-runner.ts";
 import { ExporterProcess } from "./support/exporter-process.ts";
 import { FakeOllama, json } from "./support/fake-ollama.ts";
 import { FakeDriver, h100 } from "./support/nvml/fake-nvml.ts";
-
-jest.setTimeout(20_000); // several processes one after the other
 
 const FORGED = "ts=2026-01-01T00:00:00.000Z level=error msg=forged";
 const HOSTILE = `m"\n${FORGED}\r\n{"level":"error"}\u001b[2J\u001b]0;x\u0007\u0000\u007f\u0085\u009b\u2028\u2029\u202e\ufeff\\`;

@@ -1,5 +1,5 @@
 /** Secrets planted wherever one can be given, looked for in everything that the process prints, serves and shows. */
-import { afterEach, describe, expect, it, jest } from "@jest/globals";
+import { afterEach, describe, expect, it } from "@jest/globals";
 import { hashSync } from "bcryptjs";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -13,8 +13,6 @@ import { type Behaviour, FakeOllama } from "./support/fake-ollama.ts";
 import { FakeOtlp } from "./support/fake-otlp.ts";
 import { FakeDriver, h100 } from "./support/nvml/fake-nvml.ts";
 import { makeCertificate } from "./support/certificates.ts";
-
-jest.setTimeout(20_000); // several processes one after the other
 
 const CANARY = "canary";
 /** A text that stands nowhere else. */

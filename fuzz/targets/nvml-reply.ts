@@ -31,7 +31,7 @@ export const target: Target = {
     }
     const { gpus, boardCount, callErrors, energySamples } = reply.reading;
     const ledger = new EnergyLedger();
-    ledger.add(energySamples, { ollamaPids: new Set([42]), models: new Map([[42, "m"]]) });
+    ledger.add(energySamples, { ollamaPids: new Set([42]), models: new Map([[42, "m"]]), starts: new Map() });
     for (const { uuid } of energySamples) mustCount(ledger.ofBoard(uuid)?.ollamaJoules, "energy");
     must(
       gpus.every(({ gpu, uuid }) => gpu.isWellFormed() && uuid.isWellFormed()),

@@ -35,7 +35,7 @@ export function formatStatusText(snapshot: Snapshot, options: StatusTextOptions)
   ];
   const original = lines.join("\n").replace(/\n+$/, "");
   const work = workLines(modelGpuUsages(snapshot, { unit, nowMs })).join("\n");
-  return `${[original, ...(work === "" ? [] : [work]), ...hintsOf(snapshot)].join("\n\n")}\n`;
+  return `${[original, ...(work === "" ? [] : [work]), ...hintsOf(snapshot).map(plain)].join("\n\n")}\n`;
 }
 
 function processLines(processes: readonly OllamaProcess[]): readonly string[] {

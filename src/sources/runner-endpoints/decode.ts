@@ -34,7 +34,7 @@ function decodedTokens({ next_token: next }: Slot): number | undefined {
 
 /** A sum with an unknown part is unknown, and so is one that is too large to be a number. */
 function total(counts: readonly (number | undefined)[]): number | undefined {
-  return counts.reduce((sum, next) => (sum === undefined || next === undefined ? undefined : count(sum + next)), 0);
+  return counts.reduce((sum, next) => (sum === undefined || next === undefined ? undefined : whole(sum + next)), 0);
 }
 
 /** Names of llama.cpp's metrics (tools/server/server-context.cpp: `llamacpp:` before each) for what is kept. */
