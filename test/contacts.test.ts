@@ -37,7 +37,8 @@ async function runnerOn(port: number) {
   closing.push(() => table.close());
   const hex = randomBytes(32).toString("hex");
   const argv = ["/usr/local/lib/ollama/llama-server", "--model", `/m/blobs/sha256-${hex}`, "--port", String(port)];
-  return table.startRunner({ argv: [...argv, "--no-webui", "--offline"] });
+  const { pid } = await table.startRunner({ argv: [...argv, "--no-webui", "--offline"] });
+  return { pid, parentPid: 1, kind: "blob", blobDigest: hex, orphaned: false, hasEndpoints: true, port } as const;
 }
 
 const BUILD = { version: "0", revision: "", nodeVersion: "v24", httpRequests: [] };
@@ -119,9 +120,8 @@ describe("a redirect is not followed", () => {
     const { port } = server.address() as AddressInfo;
     const source = new RunnerEndpointsSource({ procfs: "/proc", clock: systemClock });
     closing.push(() => source.close());
-    const { pid } = await runnerOn(port);
-    const runner = { pid, parentPid: 1, kind: "blob", orphaned: false, hasEndpoints: true, port } as const;
-    expect((await source.read([runner])).get(pid)).toEqual({});
+    const runner = await runnerOn(port);
+    expect((await source.read([runner])).get(runner.pid)).toEqual({});
     expect(asked).toBe(2);
     expect(trap.connections).toBe(0);
   });

@@ -3,7 +3,7 @@ import { parseOllamaHost, parseServer } from "../../src/sources/ollama/host.ts";
 import { texts } from "../captures.ts";
 import { must, mustBeText, type Target } from "../target.ts";
 
-const IS_UNIX = /^(?:[^=:/"']+=)?\s*unix:/;
+const NAMED = /^\s*[^=:/"']+=(.*)$/s;
 
 export const target: Target = {
   seeds: () =>
@@ -23,7 +23,9 @@ export const target: Target = {
     } catch (error) {
       // Refused: in one sentence, and without what may be a password.
       must(error instanceof Error && error.constructor === Error && error.message !== "", "no reason");
-      if (text.includes("@") && !IS_UNIX.test(text)) must(!error.message.includes("secret"), "a password in a message");
+      const url = NAMED.exec(text)?.[1] ?? text;
+      const mayHavePassword = url.includes("@") && !url.trim().startsWith("unix:");
+      must(!mayHavePassword || !error.message.includes("secret"), "a password in a message");
       return;
     }
     const { identity, baseUrl, socketPath } = server;

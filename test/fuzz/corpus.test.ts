@@ -63,6 +63,13 @@ describe("what was found", () => {
     expect(() => parseServer(kept("ollama-host", "password-behind-empty-name"), new Set())).toThrow("credentials");
   });
 
+  it("quotes by the thousand in a server's address took their square", () => {
+    const text = kept("ollama-host", "quotes-by-the-thousand");
+    const startedAt = performance.now();
+    expect(parseServer(text, new Set()).identity.port).toBe(80);
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
   it("a quote in a server's path was another path when read again", () => {
     expect(() => parseServer(kept("ollama-host", "quote-in-path"), new Set())).toThrow("more behind its port");
   });

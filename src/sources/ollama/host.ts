@@ -29,17 +29,14 @@ const NAMED = /^\s*([^=:/"']+)=(.*)$/s;
 
 /** Reads an OLLAMA_HOST. A port that is none falls back to the default, as in Ollama. */
 export function parseOllamaHost(text: string): OllamaHost {
-  const trimmed = text
-    .trim()
-    .replace(/^["']+|["']+$/g, "")
-    .trim();
+  const trimmed = trimmedOf(text.trim(), `"'`, "both").trim();
   const split = trimmed.indexOf("://");
   const cloud = split === -1 && trimmed === "ollama.com";
   const scheme = cloud ? "https" : split === -1 ? "http" : trimmed.slice(0, split);
   const fallback = cloud ? 443 : split === -1 ? DEFAULT_PORT : (SCHEME_PORTS[scheme] ?? DEFAULT_PORT);
   const rest = split === -1 ? trimmed : trimmed.slice(split + 3);
   const slash = rest.indexOf("/");
-  const path = slash === -1 ? "" : rest.slice(slash).replace(/\/+$/, "");
+  const path = slash === -1 ? "" : trimmedOf(rest.slice(slash), "/", "end");
   return { scheme, path, ...parseAuthority(slash === -1 ? rest : rest.slice(0, slash), fallback) };
 }
 
@@ -90,6 +87,15 @@ function tcpTarget(url: string, hostAddresses: ReadonlySet<string>): ServerTarge
   if (!URL.canParse(baseUrl))
     throw new Error(`"${shown(url)}" is no host and port; expected for instance http://127.0.0.1:11434`);
   return { identity: { server: authority, host, port, local: isLocal(host, hostAddresses) }, baseUrl };
+}
+
+/** Without these characters around it. Not by a pattern: that takes the square of their number where they do not end it. */
+function trimmedOf(text: string, characters: string, where: "both" | "end"): string {
+  let start = 0;
+  let end = text.length;
+  while (where === "both" && start < end && characters.includes(text.charAt(start))) start += 1;
+  while (end > start && characters.includes(text.charAt(end - 1))) end -= 1;
+  return text.slice(start, end);
 }
 
 /** An address as it may be repeated: a query can hold a key. */
