@@ -13,6 +13,8 @@ export interface FileValue {
   readonly where: string;
 }
 
+const MOST_HINTS = 20;
+
 const KEYS = OPTIONS.filter(({ notInFile }) => !notInFile).map(({ flag }) => flag);
 
 /** All values and all problems of a file's text. */
@@ -31,8 +33,13 @@ export function readFileValues(source: string, name: string): { values: FileValu
       const where = at(offsetOf(pair.key));
       if (isMap(pair.value) && KEYS.some((known) => known.startsWith(`${flag}.`))) visit(pair.value, flag);
       else if (KEYS.includes(flag)) takeValue(flag, pair.value, where);
-      else problems.push(`${where}: unknown key "${flag}"${nearest(flag, KEYS)}`);
+      else problems.push(`${where}: unknown key "${flag}"${hint(flag)}`);
     }
+  }
+
+  /** Nobody reads hundreds of hints. */
+  function hint(flag: string): string {
+    return problems.length < MOST_HINTS ? nearest(flag, KEYS) : "";
   }
 
   function takeValue(flag: string, node: unknown, where: string): void {

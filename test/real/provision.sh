@@ -6,7 +6,7 @@
 #
 # Everything goes to $TOOLS_DIR (default ~/.cache/ollama-gpu-exporter-tools): programs in bin/,
 # data in share/, one stamp per tool in stamps/, one log per tool in log/. A tool whose stamp
-# matches is skipped, so a second run takes a second. Only chromium needs root (apt-get install).
+# matches is skipped, so a second run takes a second. Only chromium, systemd-analyze and strace need root (apt-get install).
 # Packages are named, never hosts: go, pip and apt-get fetch them as this machine is set up.
 # Building everything fills Go's module and build caches with about 8.4 GB (core: 5 GB).
 set -uo pipefail
@@ -32,11 +32,12 @@ declare -A V=(
   [chromium]=debian
   [systemd-analyze]=debian
   [node-exporter]=debian
+  [strace]=debian
   [vegeta]=12.13.0
   [python-tools]=1.45.2           # the OpenTelemetry SDK's
 )
 declare -A GROUPS_=(
-  [core]="prometheus promtool alertmanager amtool otelcol victoria-metrics node-exporter python-tools"
+  [core]="prometheus promtool alertmanager amtool otelcol victoria-metrics node-exporter python-tools strace"
   [lint]="pint dashboard-linter kubeconform k8s-schemas helm hadolint shellcheck systemd-analyze"
   [extra]="vegeta chromium"
 )
@@ -291,6 +292,15 @@ install_node_exporter() {
   run env -C "$WORK" apt-get -o APT::Sandbox::User=root download prometheus-node-exporter || return
   run dpkg-deb -x "$WORK"/prometheus-node-exporter_*.deb "$WORK/deb" || return
   put "$WORK/deb/usr/bin/prometheus-node-exporter"
+}
+
+install_strace() {
+  if ! command -v strace >/dev/null; then
+    apt_known strace || return
+    [ "$(id -u)" = 0 ] || { fail "run as root once: apt-get install strace"; return 1; }
+    run env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends strace || return
+  fi
+  ln -sfn "$(command -v strace)" "$TOOLS_DIR/bin/strace"
 }
 
 install_chromium() {
