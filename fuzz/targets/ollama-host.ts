@@ -3,7 +3,7 @@ import { parseOllamaHost, parseServer } from "../../src/sources/ollama/host.ts";
 import { texts } from "../captures.ts";
 import { must, mustBeText, type Target } from "../target.ts";
 
-const NAMED = /^\s*[^=:/"']+=(.*)$/s;
+const NAMED = /^[^=:/"']+=(.*)$/s;
 
 export const target: Target = {
   seeds: () =>

@@ -63,10 +63,13 @@ describe("what was found", () => {
     expect(() => parseServer(kept("ollama-host", "password-behind-empty-name"), new Set())).toThrow("credentials");
   });
 
-  it("quotes by the thousand in a server's address took their square", () => {
-    const text = kept("ollama-host", "quotes-by-the-thousand");
+  it.each([
+    ["quotes-by-the-thousand", 80],
+    ["tabs-by-the-thousand", 11_434],
+  ])("%s in a server's address took their square", (name, port) => {
+    const text = kept("ollama-host", name);
     const startedAt = performance.now();
-    expect(parseServer(text, new Set()).identity.port).toBe(80);
+    expect(parseServer(text, new Set()).identity.port).toBe(port);
     expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 

@@ -25,7 +25,7 @@ const DEFAULT_PORT = 11434;
 const SCHEME_PORTS: Readonly<Record<string, number>> = { http: 80, https: 443 };
 const PATH = /^[\w.~!$&()*+,;=:%/-]*$/;
 /** What stands before the first `=` names the server, unless it is part of a URL. */
-const NAMED = /^\s*([^=:/"']+)=(.*)$/s;
+const NAMED = /^([^=:/"']+)=(.*)$/s;
 
 /** Reads an OLLAMA_HOST. A port that is none falls back to the default, as in Ollama. */
 export function parseOllamaHost(text: string): OllamaHost {
