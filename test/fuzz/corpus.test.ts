@@ -87,6 +87,16 @@ describe("what was found", () => {
     expect(readFileValues(kept("config-file", "many-unknown-keys"), "c").problems.length).toBeGreaterThan(100);
   });
 
+  it("a key of two lines made two lines of one problem", () => {
+    expect(readFileValues(kept("config-file", "key-of-two-lines"), "c").problems[0]).toMatch(
+      /^c:1: unknown key "s\\n\\no"/,
+    );
+  });
+
+  it("a file that is no YAML gave half a character as an option's value", () => {
+    expect(readFileValues(kept("config-file", "half-a-character"), "c").values).toEqual([]);
+  });
+
   it("a log line had a line separator of Unicode in it", () => {
     let written = "";
     const logger = createLogger({ level: "info", format: "json", now: () => 0, write: (line) => (written += line) });
