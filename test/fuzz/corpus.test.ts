@@ -83,6 +83,12 @@ describe("what was found", () => {
     ]);
   });
 
+  it("a long duration took a time that doubled with every part of it", () => {
+    const startedAt = performance.now();
+    expect(readWebFormat(kept("web-config", "duration-of-many-parts"), "w").problems).toHaveLength(1);
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+  });
+
   it("a hint for each of hundreds of unknown keys took its time", () => {
     expect(readFileValues(kept("config-file", "many-unknown-keys"), "c").problems.length).toBeGreaterThan(100);
   });

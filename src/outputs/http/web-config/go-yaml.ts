@@ -39,7 +39,7 @@ export function durationMs(node: unknown): number | undefined {
   if (typeof value === "number") return value >= 0 && Number.isFinite(value) ? value * 1e-6 : undefined;
   if (typeof value !== "string") return undefined;
   if (/^\+?0$/.test(value)) return 0;
-  if (!/^\+?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.test(value)) return undefined;
+  if (!/^\+?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/.test(value)) return undefined;
   const parts = value.matchAll(/([\d.]+)(ns|us|µs|μs|ms|s|m|h)/g);
   const ms = [...parts].reduce((sum, [, number, unit = ""]) => sum + Number(number) * (UNIT_MS[unit] ?? 0), 0);
   return Number.isFinite(ms) ? ms : undefined;
