@@ -31,7 +31,13 @@ export const target: Target = {
     }
     const { gpus, boardCount, callErrors, energySamples } = reply.reading;
     const ledger = new EnergyLedger();
-    ledger.add(energySamples, { ollamaPids: new Set([42]), models: new Map([[42, "m"]]), starts: new Map() });
+    const owners = {
+      ollamaPids: new Set([42]),
+      models: new Map([[42, "m"]]),
+      starts: new Map(),
+      others: new Set<number>(),
+    };
+    ledger.add(energySamples, owners);
     for (const { uuid } of energySamples) mustCount(ledger.ofBoard(uuid)?.ollamaJoules, "energy");
     must(
       gpus.every(({ gpu, uuid }) => gpu.isWellFormed() && uuid.isWellFormed()),

@@ -25,7 +25,7 @@ describe("the driver's source", () => {
     const clock = new FakeClock();
     const workers: WorkerProcess[] = [];
     // Jest's process.env is a copy that no child inherits.
-    const environment = { ...process.env, NODE_OPTIONS: "", ...driver.env };
+    const workerEnvironment = { ...process.env, NODE_OPTIONS: "", ...driver.env };
     const source = new NvmlSource({
       library: driver.library,
       mode: "nvml",
@@ -34,8 +34,9 @@ describe("the driver's source", () => {
       retry: { attempts: 1, delayMs: 1 },
       clock,
       logger: silentLogger,
+      workerEnvironment,
       startWorker: () => {
-        const worker = new WorkerProcess(environment);
+        const worker = new WorkerProcess(workerEnvironment);
         workers.push(worker);
         return worker;
       },
