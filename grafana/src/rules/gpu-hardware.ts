@@ -1,3 +1,4 @@
+import { XIDS } from "../../../src/outputs/status/conditions.ts";
 import type { AlertRow, Series, Values } from "./rule.ts";
 
 const GPU = { gpu: "0", uuid: "GPU-0" };
@@ -25,7 +26,7 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
       fix: "nvidia-smi --gpu-reset -i GPU, else a cold reboot; a board that is lost again should be replaced.",
     },
     labels: GPU,
-    fires: { series: at("gpu_up", "1 0x10"), atMinute: 5 },
+    fires: { series: at("gpu_up", "1 0x10"), atMinute: 2 },
     quiet: { series: at("gpu_up", "1 0 1x10"), atMinute: 5 },
   },
   {
@@ -48,7 +49,7 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
         'gpu_info{gpu="0",uuid="GPU-0",mig_profile=""}': "1x600",
         'gpu_info{gpu="1",uuid="GPU-1",mig_profile=""}': "1x60 _x540",
       },
-      atMinute: 100,
+      atMinute: 75,
     },
     quiet: {
       series: {
@@ -61,7 +62,7 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
   },
   {
     name: "GpuXidCritical",
-    expr: 'time() - gpu_xid_last_timestamp_seconds{xid=~"48|62|63|64|74|79|92|95|119|120"} < 600',
+    expr: `time() - gpu_xid_last_timestamp_seconds{xid=~"${XIDS.critical.join("|")}"} < ${values.xidWindowSeconds}`,
     for: "0s",
     severity: "critical",
     summary: "XID {{ $labels.xid }} on GPU {{ $labels.gpu }} of {{ $labels.instance }}.",
@@ -74,12 +75,12 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
       fix: "Drain, reset or reboot; repeated codes: replace the board.",
     },
     labels: { ...GPU, xid: "79" },
-    fires: { series: at("gpu_xid_last_timestamp_seconds", "_ 60x20", 'xid="79"'), atMinute: 5 },
-    quiet: { series: at("gpu_xid_last_timestamp_seconds", "60x30", 'xid="79"'), atMinute: 20 },
+    fires: { series: at("gpu_xid_last_timestamp_seconds", "_x10 60x20", 'xid="79"'), atMinute: 10 },
+    quiet: { series: at("gpu_xid_last_timestamp_seconds", "60x30", 'xid="79"'), atMinute: 11 },
   },
   {
     name: "GpuXidApplication",
-    expr: 'time() - gpu_xid_last_timestamp_seconds{xid=~"13|31|43|45|94"} < 600',
+    expr: `time() - gpu_xid_last_timestamp_seconds{xid=~"${XIDS.application.join("|")}"} < ${values.xidWindowSeconds}`,
     for: "0s",
     severity: "warning",
     summary: "XID {{ $labels.xid }} on GPU {{ $labels.gpu }} of {{ $labels.instance }}: a program failed on it.",
@@ -91,8 +92,8 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
       fix: "Update Ollama and the driver. 94 again and again: treat it as failing memory.",
     },
     labels: { ...GPU, xid: "31" },
-    fires: { series: at("gpu_xid_last_timestamp_seconds", "_ 60x20", 'xid="31"'), atMinute: 5 },
-    quiet: { series: at("gpu_xid_last_timestamp_seconds", "60x30", 'xid="31"'), atMinute: 20 },
+    fires: { series: at("gpu_xid_last_timestamp_seconds", "_x10 60x20", 'xid="31"'), atMinute: 10 },
+    quiet: { series: at("gpu_xid_last_timestamp_seconds", "60x30", 'xid="31"'), atMinute: 11 },
   },
   {
     name: "GpuEccUncorrected",
@@ -109,7 +110,7 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
       fix: "Reset the GPU so that the row is remapped; replace the board when remapping fails.",
     },
     labels: { ...GPU, type: "uncorrected", counter: "volatile" },
-    fires: { series: at("gpu_ecc_errors_total", "0 2x20", 'type="uncorrected",counter="volatile"'), atMinute: 5 },
+    fires: { series: at("gpu_ecc_errors_total", "0 2x20", 'type="uncorrected",counter="volatile"'), atMinute: 2 },
     quiet: { series: at("gpu_ecc_errors_total", "9x20", 'type="uncorrected",counter="aggregate"'), atMinute: 5 },
   },
   {
@@ -127,8 +128,15 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
       fix: "Plan a replacement when it goes on for days.",
     },
     labels: { ...GPU, type: "corrected", counter: "volatile" },
-    fires: { series: at("gpu_ecc_errors_total", "0+10x120", 'type="corrected",counter="volatile"'), atMinute: 90 },
-    quiet: { series: at("gpu_ecc_errors_total", "5000x120", 'type="corrected",counter="volatile"'), atMinute: 90 },
+    fires: {
+      series: at("gpu_ecc_errors_total", "0x60 0+1.7x120", 'type="corrected",counter="volatile"'),
+      atMinute: 125,
+    },
+    quiet: {
+      series: at("gpu_ecc_errors_total", "0x60 0+1.65x120", 'type="corrected",counter="volatile"'),
+      atMinute: 180,
+    },
+    alsoQuiet: { series: at("gpu_ecc_errors_total", "5000x120", 'type="corrected",counter="volatile"'), atMinute: 90 },
   },
   {
     name: "GpuRowRemapFailure",
@@ -144,7 +152,7 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
       fix: "Take it out of service; replace it.",
     },
     labels: GPU,
-    fires: { series: at("gpu_row_remap_failure", "1x20"), atMinute: 5 },
+    fires: { series: at("gpu_row_remap_failure", "1x20"), atMinute: 1 },
     quiet: { series: at("gpu_row_remap_failure", "0x20"), atMinute: 5 },
   },
   {
@@ -161,7 +169,7 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
       fix: "Stop Ollama, nvidia-smi --gpu-reset -i GPU, or reboot.",
     },
     labels: GPU,
-    fires: { series: at("gpu_row_remap_pending", "1x20"), atMinute: 10 },
+    fires: { series: at("gpu_row_remap_pending", "1x20"), atMinute: 5 },
     quiet: { series: at("gpu_row_remap_pending", "0x20"), atMinute: 10 },
   },
   {
@@ -178,7 +186,7 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
       fix: "Reboot; many retired pages: replace the board.",
     },
     labels: GPU,
-    fires: { series: at("gpu_retired_pages_pending", "1x20"), atMinute: 10 },
+    fires: { series: at("gpu_retired_pages_pending", "1x20"), atMinute: 5 },
     quiet: { series: at("gpu_retired_pages_pending", "0x20"), atMinute: 10 },
   },
   {
@@ -200,7 +208,7 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
         ...at("gpu_recovery_action", "1x20", 'action="gpu_reset"'),
         ...at("gpu_recovery_action", "0x20", 'action="none"'),
       },
-      atMinute: 5,
+      atMinute: 1,
     },
     quiet: {
       series: {
@@ -212,7 +220,7 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
   },
   {
     name: "GpuPcieDegraded",
-    expr: "gpu_pcie_link_width < on (job, instance, gpu) gpu_pcie_link_width_max and on (job, instance, gpu) gpu_utilization_ratio > 0.2",
+    expr: `gpu_pcie_link_width < on (job, instance, gpu) gpu_pcie_link_width_max and on (job, instance, gpu) gpu_utilization_ratio > ${values.pcieBusyRatio}`,
     for: "30m",
     severity: "info",
     summary: "GPU {{ $labels.gpu }} on {{ $labels.instance }} runs on {{ $value }} PCIe lanes, fewer than it could.",
@@ -228,15 +236,15 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
       series: {
         ...at("gpu_pcie_link_width", "8x60"),
         ...at("gpu_pcie_link_width_max", "16x60"),
-        ...at("gpu_utilization_ratio", "0.5x60"),
+        ...at("gpu_utilization_ratio", "0.21x60"),
       },
-      atMinute: 40,
+      atMinute: 30,
     },
     quiet: {
       series: {
         ...at("gpu_pcie_link_width", "8x60"),
         ...at("gpu_pcie_link_width_max", "16x60"),
-        ...at("gpu_utilization_ratio", "0x60"),
+        ...at("gpu_utilization_ratio", "0.2x60"),
       },
       atMinute: 40,
     },
@@ -256,7 +264,8 @@ export const hardwareAlerts = (values: Values): readonly AlertRow[] => [
       fix: "Reseat the board, replace the riser or cable, update the firmware.",
     },
     labels: GPU,
-    fires: { series: at("gpu_pcie_replays_total", "0+1x120"), atMinute: 90 },
-    quiet: { series: at("gpu_pcie_replays_total", "500x120"), atMinute: 90 },
+    fires: { series: at("gpu_pcie_replays_total", "0x60 0+0.18x120"), atMinute: 122 },
+    quiet: { series: at("gpu_pcie_replays_total", "0x60 0+0.16x120"), atMinute: 180 },
+    alsoQuiet: { series: at("gpu_pcie_replays_total", "500x120"), atMinute: 90 },
   },
 ];

@@ -27,11 +27,11 @@ const loadAlerts = (values: Values): readonly AlertRow[] => [
     },
     labels: GPU,
     fires: {
-      series: { ...at("gpu_memory_used_bytes", "97x30"), ...at("gpu_memory_total_bytes", "100x30") },
-      atMinute: 20,
+      series: { ...at("gpu_memory_used_bytes", "96x30"), ...at("gpu_memory_total_bytes", "100x30") },
+      atMinute: 15,
     },
     quiet: {
-      series: { ...at("gpu_memory_used_bytes", "90x30"), ...at("gpu_memory_total_bytes", "100x30") },
+      series: { ...at("gpu_memory_used_bytes", "95x30"), ...at("gpu_memory_total_bytes", "100x30") },
       atMinute: 20,
     },
   },
@@ -52,10 +52,14 @@ const loadAlerts = (values: Values): readonly AlertRow[] => [
     },
     labels: { gpu: "0" },
     fires: {
-      series: { ...at("gpu_memory_owner_bytes", "40x30", 'owner="other"'), ...at("gpu_memory_total_bytes", "100x30") },
-      atMinute: 20,
+      series: { ...at("gpu_memory_owner_bytes", "31x30", 'owner="other"'), ...at("gpu_memory_total_bytes", "100x30") },
+      atMinute: 15,
     },
     quiet: {
+      series: { ...at("gpu_memory_owner_bytes", "30x30", 'owner="other"'), ...at("gpu_memory_total_bytes", "100x30") },
+      atMinute: 20,
+    },
+    alsoQuiet: {
       series: { ...at("gpu_memory_owner_bytes", "40x30", 'owner="ollama"'), ...at("gpu_memory_total_bytes", "100x30") },
       atMinute: 20,
     },
@@ -76,14 +80,14 @@ const loadAlerts = (values: Values): readonly AlertRow[] => [
     labels: { gpu: "0" },
     fires: {
       series: {
-        ...at("gpu_temperature_celsius", "88x30"),
+        ...at("gpu_temperature_celsius", "86x30"),
         ...at("gpu_temperature_threshold_celsius", "90x30", 'threshold="slowdown"'),
       },
-      atMinute: 15,
+      atMinute: 10,
     },
     quiet: {
       series: {
-        ...at("gpu_temperature_celsius", "60x30"),
+        ...at("gpu_temperature_celsius", "85x30"),
         ...at("gpu_temperature_threshold_celsius", "90x30", 'threshold="slowdown"'),
       },
       atMinute: 15,
@@ -108,11 +112,11 @@ const loadAlerts = (values: Values): readonly AlertRow[] => [
         ...at("gpu_temperature_celsius", "98x30"),
         ...at("gpu_temperature_threshold_celsius", "100x30", 'threshold="shutdown"'),
       },
-      atMinute: 5,
+      atMinute: 1,
     },
     quiet: {
       series: {
-        ...at("gpu_temperature_celsius", "90x30"),
+        ...at("gpu_temperature_celsius", "97x30"),
         ...at("gpu_temperature_threshold_celsius", "100x30", 'threshold="shutdown"'),
       },
       atMinute: 5,
@@ -137,11 +141,11 @@ const loadAlerts = (values: Values): readonly AlertRow[] => [
         ...at("gpu_memory_temperature_celsius", "105x30"),
         ...at("gpu_temperature_threshold_celsius", "105x30", 'threshold="memory_max"'),
       },
-      atMinute: 10,
+      atMinute: 5,
     },
     quiet: {
       series: {
-        ...at("gpu_memory_temperature_celsius", "80x30"),
+        ...at("gpu_memory_temperature_celsius", "104x30"),
         ...at("gpu_temperature_threshold_celsius", "105x30", 'threshold="memory_max"'),
       },
       atMinute: 10,
@@ -161,7 +165,7 @@ const loadAlerts = (values: Values): readonly AlertRow[] => [
       fix: "As for GpuTemperatureNearSlowdown.",
     },
     labels: { ...GPU, reason: "hw_thermal_slowdown" },
-    fires: { series: at("gpu_clock_event_reason_active", "1x30", 'reason="hw_thermal_slowdown"'), atMinute: 10 },
+    fires: { series: at("gpu_clock_event_reason_active", "1x30", 'reason="hw_thermal_slowdown"'), atMinute: 5 },
     quiet: {
       series: at("gpu_clock_event_reason_active", "1 0 1 0 1 0 1 0 1 0 1 0", 'reason="hw_thermal_slowdown"'),
       atMinute: 10,
@@ -169,7 +173,7 @@ const loadAlerts = (values: Values): readonly AlertRow[] => [
   },
   {
     name: "GpuSoftwareThermalSlowdown",
-    expr: 'avg_over_time(gpu_clock_event_reason_active{reason="sw_thermal_slowdown"}[30m]) > 0.5',
+    expr: `avg_over_time(gpu_clock_event_reason_active{reason="sw_thermal_slowdown"}[30m]) > ${values.softwareThermalRatio}`,
     for: "5m",
     severity: "info",
     summary:
@@ -182,8 +186,11 @@ const loadAlerts = (values: Values): readonly AlertRow[] => [
       fix: "Airflow, fan curve, or a lower power limit that keeps the clocks steady.",
     },
     labels: { ...GPU, reason: "sw_thermal_slowdown" },
-    fires: { series: at("gpu_clock_event_reason_active", "1x60", 'reason="sw_thermal_slowdown"'), atMinute: 50 },
-    quiet: { series: at("gpu_clock_event_reason_active", "0x40 1x20", 'reason="sw_thermal_slowdown"'), atMinute: 50 },
+    fires: { series: at("gpu_clock_event_reason_active", "0x40 1x60", 'reason="sw_thermal_slowdown"'), atMinute: 61 },
+    quiet: {
+      series: at("gpu_clock_event_reason_active", "0x40 1x14 0x20", 'reason="sw_thermal_slowdown"'),
+      atMinute: 62,
+    },
   },
   {
     name: "GpuPowerBrake",
@@ -199,12 +206,12 @@ const loadAlerts = (values: Values): readonly AlertRow[] => [
       fix: "Replace or connect the supply; spread the load.",
     },
     labels: { ...GPU, reason: "hw_power_brake_slowdown" },
-    fires: { series: at("gpu_clock_event_reason_active", "1x30", 'reason="hw_power_brake_slowdown"'), atMinute: 10 },
+    fires: { series: at("gpu_clock_event_reason_active", "1x30", 'reason="hw_power_brake_slowdown"'), atMinute: 5 },
     quiet: { series: at("gpu_clock_event_reason_active", "0x30", 'reason="hw_power_brake_slowdown"'), atMinute: 10 },
   },
   {
     name: "GpuPowerCapped",
-    expr: `avg_over_time(gpu_clock_event_reason_active{reason="sw_power_cap"}[30m]) > 0.9 and ${ON_GPU} gpu_power_limit_watts < ${ON_GPU} gpu_power_default_limit_watts`,
+    expr: `avg_over_time(gpu_clock_event_reason_active{reason="sw_power_cap"}[30m]) > ${values.powerCappedRatio} and ${ON_GPU} gpu_power_limit_watts < ${ON_GPU} gpu_power_default_limit_watts`,
     for: "15m",
     severity: "info",
     summary: "GPU {{ $labels.gpu }} on {{ $labels.instance }} is held back by a power limit below its default.",
@@ -218,11 +225,11 @@ const loadAlerts = (values: Values): readonly AlertRow[] => [
     labels: { ...GPU, reason: "sw_power_cap" },
     fires: {
       series: {
-        ...at("gpu_clock_event_reason_active", "1x80", 'reason="sw_power_cap"'),
-        ...at("gpu_power_limit_watts", "200x80"),
-        ...at("gpu_power_default_limit_watts", "300x80"),
+        ...at("gpu_clock_event_reason_active", "0x40 1x80", 'reason="sw_power_cap"'),
+        ...at("gpu_power_limit_watts", "299x120"),
+        ...at("gpu_power_default_limit_watts", "300x120"),
       },
-      atMinute: 60,
+      atMinute: 83,
     },
     quiet: {
       series: {

@@ -1,4 +1,4 @@
-import type { AlertRow, Series } from "./rule.ts";
+import type { AlertRow, Series, Values } from "./rule.ts";
 
 const MODEL = { server: "127.0.0.1:11434", model: "m:latest" };
 const of = (family: string, values: string, more = ""): Series => ({
@@ -14,7 +14,7 @@ const STEADY = {
 };
 
 /** Slots, tokens and energy of the runners' requests. */
-export const requestAlerts: readonly AlertRow[] = [
+export const requestAlerts = (values: Values): readonly AlertRow[] => [
   {
     name: "OllamaSlotsSaturated",
     expr: "ollama_model_slots_busy >= ollama_model_slots and ollama_model_slots > 0",
@@ -30,7 +30,7 @@ export const requestAlerts: readonly AlertRow[] = [
       fix: "OLLAMA_NUM_PARALLEL (each slot needs its own context in VRAM), a second server, a smaller model.",
     },
     labels: MODEL,
-    fires: { series: { ...of("ollama_model_slots_busy", "2x30"), ...of("ollama_model_slots", "2x30") }, atMinute: 15 },
+    fires: { series: { ...of("ollama_model_slots_busy", "2x30"), ...of("ollama_model_slots", "2x30") }, atMinute: 10 },
     quiet: {
       series: { ...of("ollama_model_slots_busy", "2 2 2 1 2 2 2 2 1x30"), ...of("ollama_model_slots", "2x40") },
       atMinute: 15,
@@ -38,7 +38,7 @@ export const requestAlerts: readonly AlertRow[] = [
   },
   {
     name: "OllamaModelSlow",
-    expr: `${SPEED} < 0.5 * avg_over_time(${SPEED}[7d] offset 1h) and on (job, instance, server, model) ${TOKENS} > 1`,
+    expr: `${SPEED} < ${values.slowerThanWeekRatio} * avg_over_time(${SPEED}[7d] offset 1h) and on (job, instance, server, model) ${TOKENS} > ${values.slowMinTokensPerSecond}`,
     for: "10m",
     severity: "warning",
     summary:
@@ -53,16 +53,29 @@ export const requestAlerts: readonly AlertRow[] = [
     labels: MODEL,
     fires: {
       series: {
-        ...of("ollama_model_generated_tokens_total", "0+600x200 120000+180x100"),
-        ...of("ollama_model_generation_seconds_total", "0+60x300"),
+        ...of("ollama_model_generated_tokens_total", "0+600x200 120000+63x100"),
+        ...of("ollama_model_generation_seconds_total", "0+60x200 12000+12.8x100"),
+      },
+      atMinute: 215,
+    },
+    quiet: {
+      series: {
+        ...of("ollama_model_generated_tokens_total", "0+600x200 120000+63x100"),
+        ...of("ollama_model_generation_seconds_total", "0+60x200 12000+12.5x100"),
       },
       atMinute: 230,
     },
-    quiet: { series: STEADY, atMinute: 230 },
+    alsoQuiet: {
+      series: {
+        ...of("ollama_model_generated_tokens_total", "0+600x200 120000+59x100"),
+        ...of("ollama_model_generation_seconds_total", "0+60x200 12000+12x100"),
+      },
+      atMinute: 230,
+    },
   },
   {
     name: "OllamaEnergyPerTokenDoubled",
-    expr: `${ENERGY} > 2 * avg_over_time(${ENERGY}[7d] offset 1h)`,
+    expr: `${ENERGY} > ${values.energyOverWeekRatio} * avg_over_time(${ENERGY}[7d] offset 1h)`,
     for: "15m",
     severity: "info",
     summary: "{{ $labels.model }} on {{ $labels.server }} needs {{ $value | humanize }} J per token, twice its week.",
@@ -75,10 +88,13 @@ export const requestAlerts: readonly AlertRow[] = [
     },
     labels: MODEL,
     fires: {
-      series: { ...STEADY, ...of("ollama_model_energy_joules_total", "0+6000x200 1200000+18000x100", 'gpu="0"') },
+      series: { ...STEADY, ...of("ollama_model_energy_joules_total", "0+6000x200 1200000+12300x100", 'gpu="0"') },
+      atMinute: 230,
+    },
+    quiet: {
+      series: { ...STEADY, ...of("ollama_model_energy_joules_total", "0+6000x200 1200000+11700x100", 'gpu="0"') },
       atMinute: 250,
     },
-    quiet: { series: { ...STEADY, ...of("ollama_model_energy_joules_total", "0+6000x300", 'gpu="0"') }, atMinute: 250 },
   },
   {
     name: "OllamaRequestMetricsOff",
@@ -94,7 +110,7 @@ export const requestAlerts: readonly AlertRow[] = [
       fix: "systemctl edit ollama: Environment=LLAMA_ARG_ENDPOINT_METRICS=1; restart.",
     },
     labels: MODEL,
-    fires: { series: of("ollama_model_request_metrics", "0x90"), atMinute: 70 },
+    fires: { series: of("ollama_model_request_metrics", "0x90"), atMinute: 60 },
     quiet: { series: of("ollama_model_request_metrics", "1x90"), atMinute: 70 },
   },
 ];

@@ -28,7 +28,7 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
         fix: "Start it; when it only blocks while loading, raise --ollama.timeout.",
       },
       labels: SERVER,
-      fires: { series: of("ollama_up", "0x10"), atMinute: 5 },
+      fires: { series: of("ollama_up", "0x10"), atMinute: 2 },
       quiet: { series: of("ollama_up", "0 0 1x10"), atMinute: 5 },
     },
     {
@@ -45,12 +45,12 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
         fix: "Out of memory: fewer or smaller models. Otherwise update Ollama.",
       },
       labels: SERVER,
-      fires: { series: of("ollama_up", "1 0 1 0 1 0 1 0 1 0 1 0x30"), atMinute: 15 },
-      quiet: { series: of("ollama_up", "1 0 1x40"), atMinute: 15 },
+      fires: { series: of("ollama_up", "1 0 1 0 1 0x30"), atMinute: 6 },
+      quiet: { series: of("ollama_up", "1 0 1 0 1x40"), atMinute: 15 },
     },
     {
       name: "OllamaModelSpilled",
-      expr: "ollama_model_gpu_ratio < 0.99 and ollama_model_gpu_ratio > 0",
+      expr: `ollama_model_gpu_ratio < ${values.onGpuRatio} and ollama_model_gpu_ratio > 0`,
       for: "5m",
       severity: "warning",
       summary: "Only {{ $value | humanizePercentage }} of {{ $labels.model }} on {{ $labels.server }} is on a GPU.",
@@ -62,8 +62,9 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
         fix: "Unload other models, lower num_ctx or OLLAMA_NUM_PARALLEL, set OLLAMA_FLASH_ATTENTION=1 with a quantized KV cache, take a smaller quantization.",
       },
       labels: MODEL,
-      fires: { series: model("ollama_model_gpu_ratio", "0.6x20"), atMinute: 10 },
-      quiet: { series: model("ollama_model_gpu_ratio", "1x20"), atMinute: 10 },
+      fires: { series: model("ollama_model_gpu_ratio", "0.98x20"), atMinute: 5 },
+      quiet: { series: model("ollama_model_gpu_ratio", "0.99x20"), atMinute: 10 },
+      alsoQuiet: { series: model("ollama_model_gpu_ratio", "0x20"), atMinute: 10 },
     },
     {
       name: "OllamaModelOnCpu",
@@ -81,7 +82,7 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
       labels: MODEL,
       fires: {
         series: { ...model("ollama_model_gpu_ratio", "0x20"), 'gpu_up{gpu="0",uuid="GPU-0"}': "1x20" },
-        atMinute: 10,
+        atMinute: 5,
       },
       quiet: { series: model("ollama_model_gpu_ratio", "0x20"), atMinute: 10 },
     },
@@ -99,8 +100,8 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
         fix: "Longer OLLAMA_KEEP_ALIVE, OLLAMA_MAX_LOADED_MODELS that fits the VRAM, one server per model.",
       },
       labels: SERVER,
-      fires: { series: model("ollama_model_loads_total", "0+1x60"), atMinute: 30 },
-      quiet: { series: model("ollama_model_loads_total", "0x20 1x40"), atMinute: 30 },
+      fires: { series: model("ollama_model_loads_total", "0+0.45x60"), atMinute: 19 },
+      quiet: { series: model("ollama_model_loads_total", "0+0.39x60"), atMinute: 50 },
     },
     {
       name: "OllamaReloadsSameModel",
@@ -116,8 +117,8 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
         fix: "Let all clients send the same num_ctx (or none), raise the keep-alive, look for OllamaRunnerGone.",
       },
       labels: MODEL,
-      fires: { series: model("ollama_model_loads_total", "0+1x60"), atMinute: 45 },
-      quiet: { series: model("ollama_model_loads_total", "0x20 1x40"), atMinute: 45 },
+      fires: { series: model("ollama_model_loads_total", "0+0.11x60"), atMinute: 33 },
+      quiet: { series: model("ollama_model_loads_total", "0+0.095x60"), atMinute: 60 },
     },
     {
       name: "OllamaRunnerGone",
@@ -136,7 +137,7 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
         fix: "Out of memory: smaller context. XID: see GpuXidApplication. Otherwise report it to Ollama.",
       },
       labels: MODEL,
-      fires: { series: model("ollama_model_runner_up", "0x10"), atMinute: 5 },
+      fires: { series: model("ollama_model_runner_up", "0x10"), atMinute: 1 },
       quiet: { series: model("ollama_model_runner_up", "0 1x10"), atMinute: 5 },
     },
     {
@@ -157,7 +158,7 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
         fix: "kill PID.",
       },
       labels: { gpu: "0" },
-      fires: { series: { 'ollama_orphaned_vram_bytes{gpu="0"}': "1000x20" }, atMinute: 10 },
+      fires: { series: { 'ollama_orphaned_vram_bytes{gpu="0"}': "1000x20" }, atMinute: 5 },
       quiet: { series: { 'ollama_orphaned_vram_bytes{gpu="0"}': "0x20" }, atMinute: 10 },
     },
     {
@@ -174,12 +175,12 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
         fix: "Wait on a slow disk (OLLAMA_LOAD_TIMEOUT); otherwise end the runner.",
       },
       labels: SERVER,
-      fires: { series: of("ollama_models_loading", "1x20"), atMinute: 15 },
+      fires: { series: of("ollama_models_loading", "1x20"), atMinute: 10 },
       quiet: { series: of("ollama_models_loading", "1 1 1 0 1 1 1 1 0 1 1 1 0 0 0 0 0 0"), atMinute: 15 },
     },
     {
       name: "OllamaModelIdle",
-      expr: `sum by (job, instance, server, model) (ollama_model_vram_bytes) > 0 unless ${ON_MODEL} sum by (job, instance, server, model) (max_over_time(ollama_model_gpu_utilization_ratio[6h])) > 0.01 unless ${ON_MODEL} (ollama_model_loaded unless ${ON_MODEL} ollama_model_loaded offset 6h == 1)`,
+      expr: `sum by (job, instance, server, model) (ollama_model_vram_bytes) > 0 unless ${ON_MODEL} sum by (job, instance, server, model) (max_over_time(ollama_model_gpu_utilization_ratio[6h])) > ${values.idleUtilizationRatio} unless ${ON_MODEL} (ollama_model_loaded unless ${ON_MODEL} ollama_model_loaded offset 6h == 1)`,
       for: "15m",
       severity: "info",
       summary:
@@ -195,15 +196,15 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
       fires: {
         series: {
           ...model("ollama_model_vram_bytes", "500x500", 'gpu="0"'),
-          ...model("ollama_model_gpu_utilization_ratio", "0x500", 'gpu="0"'),
+          ...model("ollama_model_gpu_utilization_ratio", "0.01x500", 'gpu="0"'),
           ...model("ollama_model_loaded", "1x500"),
         },
-        atMinute: 450,
+        atMinute: 375,
       },
       quiet: {
         series: {
           ...model("ollama_model_vram_bytes", "500x500", 'gpu="0"'),
-          ...model("ollama_model_gpu_utilization_ratio", "0x300 0.5 0x200", 'gpu="0"'),
+          ...model("ollama_model_gpu_utilization_ratio", "0x300 0.0105 0x200", 'gpu="0"'),
           ...model("ollama_model_loaded", "1x500"),
         },
         atMinute: 450,
@@ -228,7 +229,7 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
           ...of("ollama_build_info", "1x90", 'version="0.24.0"'),
           'ollama_build_info{server="b:11434",version="0.33.2"}': "1x90",
         },
-        atMinute: 70,
+        atMinute: 60,
       },
       quiet: { series: of("ollama_build_info", "1x90", 'version="0.33.2"'), atMinute: 70 },
       withoutTarget: true,
@@ -255,7 +256,7 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
           ...model("ollama_model_attribution_info", "1x30", 'method="none"'),
           'gpu_up{gpu="0",uuid="GPU-0"}': "1x30",
         },
-        atMinute: 20,
+        atMinute: 15,
       },
       quiet: {
         series: {
@@ -267,7 +268,7 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
     },
     {
       name: "OllamaVramAboveReport",
-      expr: `sum by (job, instance, server, model) (ollama_model_vram_bytes) / ${ON_MODEL} (ollama_model_reported_vram_bytes > 1e9) > ${values.measuredOverReportedRatio}`,
+      expr: `sum by (job, instance, server, model) (ollama_model_vram_bytes) / ${ON_MODEL} (ollama_model_reported_vram_bytes > ${values.reportedMinBytes}) > ${values.measuredOverReportedRatio}`,
       for: "15m",
       severity: "info",
       summary:
@@ -282,19 +283,26 @@ export const ollamaAlerts = (values: Values): AlertGroup => ({
       labels: MODEL,
       fires: {
         series: {
-          ...model("ollama_model_vram_bytes", "9e9x30", 'gpu="0"'),
+          ...model("ollama_model_vram_bytes", "1.6e9x30", 'gpu="0"'),
+          ...model("ollama_model_reported_vram_bytes", "1.05e9x30"),
+        },
+        atMinute: 15,
+      },
+      quiet: {
+        series: {
+          ...model("ollama_model_vram_bytes", "6e9x30", 'gpu="0"'),
           ...model("ollama_model_reported_vram_bytes", "4e9x30"),
         },
         atMinute: 20,
       },
-      quiet: {
+      alsoQuiet: {
         series: {
-          ...model("ollama_model_vram_bytes", "5e9x30", 'gpu="0"'),
-          ...model("ollama_model_reported_vram_bytes", "4e9x30"),
+          ...model("ollama_model_vram_bytes", "9e9x30", 'gpu="0"'),
+          ...model("ollama_model_reported_vram_bytes", "1e9x30"),
         },
         atMinute: 20,
       },
     },
-    ...requestAlerts,
+    ...requestAlerts(values),
   ],
 });

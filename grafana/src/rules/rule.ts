@@ -20,6 +20,16 @@ export interface Values {
   readonly loadsPer15m: number;
   readonly reloadsPer30m: number;
   readonly measuredOverReportedRatio: number;
+  readonly reportedMinBytes: number;
+  readonly xidWindowSeconds: number;
+  readonly pcieBusyRatio: number;
+  readonly softwareThermalRatio: number;
+  readonly powerCappedRatio: number;
+  readonly onGpuRatio: number;
+  readonly idleUtilizationRatio: number;
+  readonly slowerThanWeekRatio: number;
+  readonly slowMinTokensPerSecond: number;
+  readonly energyOverWeekRatio: number;
 }
 
 export const readValues = (): Values =>
@@ -32,13 +42,14 @@ export type Series = Readonly<Record<string, string>>;
 
 export interface AlertCase {
   readonly series: Series;
-  /** Minutes from the start. */
+  /** Minutes from the start. Of a case that fires: the first one in which it does. */
   readonly atMinute: number;
 }
 
 export interface AlertRow {
   readonly name: string;
   readonly expr: string;
+  /** `0s` only for an event that has a window of its own. */
   readonly for: string;
   readonly severity: Severity;
   /** One line; `{{ $labels.gpu }}` and the like. */
@@ -54,7 +65,10 @@ export interface AlertRow {
   /** Labels of the alert that fires, beside job, instance and severity. */
   readonly labels: Readonly<Record<string, string>>;
   readonly fires: AlertCase;
+  /** Close to the threshold, on its other side. */
   readonly quiet: AlertCase;
+  /** For a second threshold, or a second reason to stay quiet. */
+  readonly alsoQuiet?: AlertCase;
   /** The alert has neither job nor instance of a target. */
   readonly withoutTarget?: true;
 }

@@ -27,7 +27,7 @@ export const selfAlerts = (values: Values): AlertGroup => ({
         fix: "Start the service; open the port; with TLS or a password compare Prometheus' scrape_config with the exporter's web config.",
       },
       labels: {},
-      fires: { series: { up: "0x10" }, atMinute: 5 },
+      fires: { series: { up: "0x10" }, atMinute: 3 },
       quiet: { series: { up: "0 1x10" }, atMinute: 5 },
     },
     {
@@ -45,7 +45,7 @@ export const selfAlerts = (values: Values): AlertGroup => ({
         fix: "Add the scrape job, or set `jobs` in grafana/values.yaml to what yours is called and generate the rules anew.",
       },
       labels: {},
-      fires: { series: { other: "1x20" }, atMinute: 12 },
+      fires: { series: { other: "1x20" }, atMinute: 10 },
       quiet: { series: { up: "1x20" }, atMinute: 12 },
       withoutTarget: true,
     },
@@ -66,7 +66,7 @@ export const selfAlerts = (values: Values): AlertGroup => ({
         fix: "nvml: install or reload the driver. ollama: start the server, correct --ollama.host. processes: give the exporter the host's /proc.",
       },
       labels: COLLECTOR,
-      fires: { series: { [SUCCESS]: "0x20" }, atMinute: 12 },
+      fires: { series: { [SUCCESS]: "0x20" }, atMinute: 10 },
       quiet: { series: { [SUCCESS]: "0 0 0 1x20" }, atMinute: 12 },
     },
     {
@@ -85,11 +85,11 @@ export const selfAlerts = (values: Values): AlertGroup => ({
       },
       labels: COLLECTOR,
       fires: {
-        series: { [`ollama_gpu_exporter_collector_last_success_timestamp_seconds{${NVML}}`]: "0x20" },
-        atMinute: 10,
+        series: { [`ollama_gpu_exporter_collector_last_success_timestamp_seconds{${NVML}}`]: "-301+60x20" },
+        atMinute: 2,
       },
       quiet: {
-        series: { [`ollama_gpu_exporter_collector_last_success_timestamp_seconds{${NVML}}`]: "0+60x20" },
+        series: { [`ollama_gpu_exporter_collector_last_success_timestamp_seconds{${NVML}}`]: "-300+60x20" },
         atMinute: 10,
       },
     },
@@ -107,8 +107,8 @@ export const selfAlerts = (values: Values): AlertGroup => ({
         fix: "A slow driver: look for XID errors, switch persistence mode on (nvidia-smi -pm 1). A slow server: see its load.",
       },
       labels: COLLECTOR,
-      fires: { series: { [`ollama_gpu_exporter_collector_duration_seconds{${NVML}}`]: "7x20" }, atMinute: 12 },
-      quiet: { series: { [`ollama_gpu_exporter_collector_duration_seconds{${NVML}}`]: "0.2x20" }, atMinute: 12 },
+      fires: { series: { [`ollama_gpu_exporter_collector_duration_seconds{${NVML}}`]: "5.1x20" }, atMinute: 10 },
+      quiet: { series: { [`ollama_gpu_exporter_collector_duration_seconds{${NVML}}`]: "5x20" }, atMinute: 12 },
     },
     {
       name: "OllamaGpuSnapshotStale",
@@ -124,8 +124,8 @@ export const selfAlerts = (values: Values): AlertGroup => ({
         fix: "Synchronise the clocks; otherwise restart the exporter and report its log.",
       },
       labels: {},
-      fires: { series: { ollama_gpu_exporter_snapshot_timestamp_seconds: "0x20" }, atMinute: 10 },
-      quiet: { series: { ollama_gpu_exporter_snapshot_timestamp_seconds: "0+60x20" }, atMinute: 10 },
+      fires: { series: { ollama_gpu_exporter_snapshot_timestamp_seconds: "-301+60x20" }, atMinute: 2 },
+      quiet: { series: { ollama_gpu_exporter_snapshot_timestamp_seconds: "-300+60x20" }, atMinute: 10 },
     },
     {
       name: "OllamaGpuDriverWorkerRestarting",
@@ -142,8 +142,8 @@ export const selfAlerts = (values: Values): AlertGroup => ({
         fix: "Reload the driver or reboot. If nvidia-smi never hangs, report it to the exporter with the log.",
       },
       labels: {},
-      fires: { series: { ollama_gpu_exporter_nvml_restarts_total: "0+1x60" }, atMinute: 40 },
-      quiet: { series: { ollama_gpu_exporter_nvml_restarts_total: "0x20 1x60" }, atMinute: 40 },
+      fires: { series: { ollama_gpu_exporter_nvml_restarts_total: "0+0.08x60" }, atMinute: 26 },
+      quiet: { series: { ollama_gpu_exporter_nvml_restarts_total: "0+0.06x60" }, atMinute: 60 },
     },
     {
       name: "OllamaGpuDriverCallErrors",
@@ -164,7 +164,7 @@ export const selfAlerts = (values: Values): AlertGroup => ({
           'ollama_gpu_exporter_nvml_call_errors_total{function="nvmlDeviceGetPowerUsage",code="NVML_ERROR_UNKNOWN"}':
             "0+1x60",
         },
-        atMinute: 30,
+        atMinute: 16,
       },
       quiet: {
         series: {
@@ -189,7 +189,7 @@ export const selfAlerts = (values: Values): AlertGroup => ({
         fix: "Remove models nobody uses, split servers over exporters, use --processes=ollama.",
       },
       labels: { kind: "models" },
-      fires: { series: { 'ollama_gpu_exporter_dropped_total{kind="models"}': "0+5x60" }, atMinute: 30 },
+      fires: { series: { 'ollama_gpu_exporter_dropped_total{kind="models"}': "0+5x60" }, atMinute: 16 },
       quiet: { series: { 'ollama_gpu_exporter_dropped_total{kind="models"}': "0x60" }, atMinute: 30 },
     },
     {
@@ -214,7 +214,7 @@ export const selfAlerts = (values: Values): AlertGroup => ({
           'ollama_gpu_exporter_otlp_exports_total{result="failed"}': "0+1x60",
           'ollama_gpu_exporter_otlp_exports_total{result="ok"}': "5x60",
         },
-        atMinute: 30,
+        atMinute: 6,
       },
       quiet: {
         series: {
@@ -240,7 +240,7 @@ export const selfAlerts = (values: Values): AlertGroup => ({
       labels: { handler: "metrics", code: "503" },
       fires: {
         series: { 'ollama_gpu_exporter_http_requests_total{handler="metrics",code="503"}': "0+2x60" },
-        atMinute: 20,
+        atMinute: 6,
       },
       quiet: {
         series: {
@@ -266,12 +266,12 @@ export const selfAlerts = (values: Values): AlertGroup => ({
       },
       labels: { ...COLLECTOR, result: "timeout" },
       fires: {
-        series: { [`ollama_gpu_exporter_collections_total{${NVML},result="timeout"}`]: "0+1x60" },
-        atMinute: 40,
+        series: { [`ollama_gpu_exporter_collections_total{${NVML},result="timeout"}`]: "0+0.11x60" },
+        atMinute: 29,
       },
       quiet: {
         series: {
-          [`ollama_gpu_exporter_collections_total{${NVML},result="timeout"}`]: "1x60",
+          [`ollama_gpu_exporter_collections_total{${NVML},result="timeout"}`]: "0+0.095x60",
           [`ollama_gpu_exporter_collections_total{${NVML},result="ok"}`]: "0+1x60",
         },
         atMinute: 40,
