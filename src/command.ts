@@ -8,7 +8,9 @@ import { ConfigError, messageOf, StartupError } from "./errors.ts";
 import { type Exporter, startExporter } from "./exporter.ts";
 import { systemClock } from "./lib/clock.ts";
 import { createLogger, silentLogger } from "./logger.ts";
-import { createMonitor } from "./monitor.ts";
+import { createMonitor, type OllamaGPUMonitor } from "./monitor.ts";
+import { conditionsOf } from "./outputs/status/conditions.ts";
+import { formatConditionsText } from "./outputs/status/text.ts";
 
 export interface CommandProcess {
   readonly input: StartInput;
@@ -95,6 +97,16 @@ async function serve(config: Config, self: CommandProcess): Promise<void> {
   });
 }
 
+async function textOf(monitor: OllamaGPUMonitor, { includeGpu }: StatusOptions): Promise<string> {
+  const status = await monitor.formatStatus({ includeGpu });
+  return status + formatConditionsText(conditionsOf(monitor.snapshotSync()));
+}
+
+async function jsonOf(monitor: OllamaGPUMonitor): Promise<string> {
+  const status = await monitor.toDict();
+  return `${JSON.stringify({ ...status, conditions: conditionsOf(monitor.snapshotSync()) }, undefined, 2)}\n`;
+}
+
 async function printStatus(config: Config, options: StatusOptions, self: CommandProcess): Promise<void> {
   const monitor = createMonitor({ ...config, cacheDurationMs: 0 }, silentLogger, options.unit);
   const stop = new AbortController();
@@ -103,9 +115,7 @@ async function printStatus(config: Config, options: StatusOptions, self: Command
     stop.abort();
   });
   const print = async () => {
-    const text = options.json
-      ? `${await monitor.toJson()}\n`
-      : await monitor.formatStatus({ includeGpu: options.includeGpu });
+    const text = options.json ? await jsonOf(monitor) : await textOf(monitor, options);
     if (options.watchMs !== undefined && self.out.isTTY) self.out.write("\x1b[2J\x1b[H");
     self.out.write(text);
   };

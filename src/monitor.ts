@@ -148,7 +148,7 @@ export class OllamaGPUMonitor implements AsyncDisposable {
   }
 
   /**
-   * The status as text, as the command `status` prints it.
+   * The status as text, as the command `status` prints it above what is wrong (activeConditions).
    * @example `console.log(await monitor.formatStatus({ includeTimestamp: false }));`
    */
   async formatStatus(options: FormatOptions = {}): Promise<string> {

@@ -69,6 +69,7 @@ describe("the command line", () => {
     expect(status).toBe(0);
     expect(stdout).toContain("NO OLLAMA PROCESSES RUNNING.\n\nGPU STATUS:\n");
     expect(stdout).toContain("n/a: no NVIDIA GPU");
+    expect(stdout).toMatch(/\n\nCONDITIONS:\n─+\n(.+\n)*OllamaDown server=127\.0\.0\.1:1\n$/);
   });
 
   it("prints the demo's status as JSON", () => {
@@ -86,6 +87,12 @@ describe("the command line", () => {
         {},
         {},
       ],
+      conditions: expect.arrayContaining([
+        {
+          name: "OllamaModelSpilled",
+          labels: { server: expect.any(String) as unknown as string, model: "gemma3:27b" },
+        },
+      ]) as unknown,
     });
   });
 });

@@ -1,5 +1,6 @@
 /** The status as text: what `status` and formatStatus() print. */
 import { plain } from "../../lib/visible.ts";
+import type { Condition } from "./conditions.ts";
 import type { Snapshot } from "../../snapshot.ts";
 import type { ByteUnit } from "../../units.ts";
 import { hintsOf } from "./hints.ts";
@@ -36,6 +37,16 @@ export function formatStatusText(snapshot: Snapshot, options: StatusTextOptions)
   const original = lines.join("\n").replace(/\n+$/, "");
   const work = workLines(modelGpuUsages(snapshot, { unit, nowMs })).join("\n");
   return `${[original, ...(work === "" ? [] : [work]), ...hintsOf(snapshot).map(plain)].join("\n\n")}\n`;
+}
+
+/** What `status` prints below it: nothing when all is well. */
+export function formatConditionsText(conditions: readonly Condition[]): string {
+  if (conditions.length === 0) return "";
+  const lines = conditions.map(({ name, labels }) => {
+    const of = Object.entries(labels).map(([label, value]) => `${label}=${plain(value)}`);
+    return [name, ...of].join(" ");
+  });
+  return `\nCONDITIONS:\n${"─".repeat(50)}\n${lines.join("\n")}\n`;
 }
 
 function processLines(processes: readonly OllamaProcess[]): readonly string[] {
