@@ -52,9 +52,15 @@ export function ruleTests(rows: readonly AlertRow[] = alertGroups().flatMap(({ a
       ),
     ];
   });
-  const rule_files = Object.keys(ruleFiles()).map((name) => `../rules/${name}`);
-  return HEADER + yaml({ rule_files, evaluation_interval: "1m", tests });
+  return HEADER + yaml({ ...TEST_SETTING, tests });
 }
+
+/** What a file of tests beside the rules' folder begins with. Alerts read recorded series, so those are made first. */
+export const TEST_SETTING = {
+  rule_files: ["recording", "self", "gpu", "ollama"].map((name) => `../rules/${name}.yml`),
+  evaluation_interval: "1m",
+  group_eval_order: ["rules", "self", "gpu", "ollama"].map((name) => `${PREFIX}.${name}`),
+} as const;
 
 interface Expected {
   readonly minute: number;
