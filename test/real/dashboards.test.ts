@@ -1,173 +1,139 @@
-/** Dashboards, rules and Alertmanager against the real programs, on the demo's metrics. */
+/** Dashboards and rules on the demo's metrics, its past week and an ailing host, asked of a real Prometheus. */
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
+import { parser } from "@prometheus-io/lezer-promql";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BOARDS } from "../../grafana/generate.ts";
 import { alertGroups } from "../../grafana/src/rules/files.ts";
+import { RECORDING_RULES } from "../../grafana/src/rules/recording.ts";
+import { AilingHost } from "../support/ailing-host.ts";
+import { recordHistory, writeDemoHistory } from "../support/demo-history.ts";
 import { ExporterProcess } from "../support/exporter-process.ts";
-import { type ApiResult, query as queryAt } from "../support/prometheus-series.ts";
-import { eventually, freePort, Programs, ready, tool } from "../support/real-tools.ts";
+import { LivePrometheus, RULES } from "../support/live-prometheus.ts";
+import { eventually, Programs, tool } from "../support/real-tools.ts";
+import { ROOT, run, text } from "../support/tool-run.ts";
 
-const ROOT = join(import.meta.dirname, "../..");
-const RULES = join(ROOT, "deploy/prometheus/rules");
-const ALERTMANAGER = join(ROOT, "deploy/alertmanager/alertmanager.yml");
+/** Queries without data, by board, panel and query, and why that is right. */
+const EMPTY: Readonly<Record<string, string>> = {};
+/** `instance` of the week that was written, not scraped. */
+const PAST = "past:9434";
 
-/** Panels without data on the demo, and why that is right. */
-const EMPTY: Readonly<Record<string, string>> = {
-  "OTLP pushes": "nothing is pushed here",
-  "Alerts firing": "checked by name below",
-};
+it.each(BOARDS.map(({ uid }) => uid))("dashboard-linter finds nothing in %s", (uid) => {
+  const { status, output } = run(tool("dashboard-linter"), ["lint", "--strict", `grafana/dashboards/${uid}.json`]);
+  expect([status, output.split("\n").filter((line) => line.includes("❌"))]).toEqual([0, []]);
+});
 
-function run(program: string, ...args: readonly string[]): { readonly status: number | null; readonly output: string } {
-  const { status, stdout, stderr } = spawnSync(tool(program), args, { cwd: ROOT, encoding: "utf8" });
-  return { status, output: `${stdout}${stderr}` };
-}
+describe("the Foundation SDK's schema", () => {
+  /** Shipped empty on purpose: a value would be one of somebody's own data sources or hosts. */
+  const UNSET = /^templating\.list\[\d+\]\.current\.(text|value): required field is missing from input$/;
+  const complaints = (path: string): readonly string[] =>
+    run(tool("dashboard-schema"), [path])
+      .output.split("\n")
+      .filter((line) => line !== "" && !UNSET.test(line));
 
-describe("static checks", () => {
-  it("promtool accepts the rules", () => {
-    const files = readdirSync(RULES).map((name) => join(RULES, name));
-    const { status, output } = run("promtool", "check", "rules", "--lint=all", ...files);
-    expect([status, output.match(/SUCCESS/g)?.length, output]).toEqual([0, 4, output]);
+  it.each(BOARDS.map(({ uid }) => uid))("has nothing against %s", (uid) => {
+    expect(complaints(`grafana/dashboards/${uid}.json`)).toEqual([]);
   });
 
-  it("promtool sees every alert fire when it should, and not when it should not", () => {
-    const { status, output } = run("promtool", "test", "rules", "deploy/prometheus/tests/alerts.test.yml");
-    expect([status, output]).toEqual([0, expect.stringContaining("SUCCESS")]);
-    const text = readFileSync(join(ROOT, "deploy/prometheus/tests/alerts.test.yml"), "utf8");
-    const alerts = alertGroups().flatMap((group) => group.alerts);
-    for (const { name } of alerts) {
-      expect(text).toContain(`name: ${name} fires`);
-      expect(text).toContain(`name: ${name} stays quiet`);
-    }
-  });
-
-  it.each(BOARDS.map(({ uid }) => uid))("dashboard-linter finds nothing in %s", (uid) => {
-    const { status, output } = run("dashboard-linter", "lint", "--strict", `grafana/dashboards/${uid}.json`);
-    expect([status, output.split("\n").filter((line) => line.includes("❌"))]).toEqual([0, []]);
-  });
-
-  it("amtool accepts the configuration and routes by severity", () => {
-    expect(run("amtool", "check-config", ALERTMANAGER).status).toBe(0);
-    const route = (severity: string) =>
-      run("amtool", "config", "routes", "test", `--config.file=${ALERTMANAGER}`, `severity=${severity}`).output.trim();
-    expect([route("critical"), route("warning"), route("info")]).toEqual(["pager", "mail", "quiet"]);
+  it("would refuse a field that it does not know, and a value of the wrong type", () => {
+    const board = text("grafana/dashboards/ollama-gpu-fleet.json");
+    const folder = mkdtempSync(join(tmpdir(), "board-"));
+    const wrong = join(folder, "wrong.json");
+    writeFileSync(wrong, board.replace('"graphMode"', '"grahpMode"').replace('"h": 4', '"h": "4"'));
+    const found = complaints(wrong).join("\n");
+    rmSync(folder, { recursive: true });
+    expect(found).toMatch(/grahpMode/);
+    expect(found).toMatch(/gridPos\.h/);
   });
 });
 
-describe("a real Prometheus with the rules, scraping the demo", () => {
+/** Every selector of an expression with what belongs to it: its range and its offset. */
+function selectorsOf(expr: string): readonly string[] {
+  const found: string[] = [];
+  parser.parse(expr).iterate({
+    enter: ({ type, node, from, to }) => {
+      if (type.name !== "VectorSelector") return;
+      let end = to;
+      let range = "";
+      for (let outer = node.parent; outer; outer = outer.parent) {
+        if (outer.from !== from || !["MatrixSelector", "OffsetExpr"].includes(outer.type.name)) break;
+        if (outer.type.name === "MatrixSelector") range = "count_over_time";
+        end = outer.to;
+      }
+      found.push(`${range}(${expr.slice(from, end)})`);
+    },
+  });
+  return found;
+}
+
+/** Families that a rule looks back at for more than the minutes of a test. */
+function familiesWithPast(): ReadonlySet<string> {
+  const past = alertGroups()
+    .flatMap(({ alerts }) => alerts)
+    .filter(({ expr }) => /\d[hd]/.test(expr))
+    .flatMap(({ expr }) => selectorsOf(expr));
+  const recorded = RECORDING_RULES.filter(({ record }) => past.some((selector) => selector.includes(record)));
+  const names = [...past, ...recorded.flatMap(({ expr }) => selectorsOf(expr))];
+  return new Set(names.map((selector) => /\(([a-z_:0-9]+)/.exec(selector)?.[1] ?? ""));
+}
+
+describe("a real Prometheus with the rules, scraping the demo and an ailing host, with a week behind it", () => {
   const folder = mkdtempSync(join(tmpdir(), "real-dashboards-"));
   const programs = new Programs();
-  const received: { readonly status: string; readonly name: string }[] = [];
-  const webhook = createServer((request, response) => {
-    let body = "";
-    request.on("data", (data: Buffer) => (body += data.toString()));
-    request.on("end", () => {
-      const { alerts } = JSON.parse(body) as { alerts: { status: string; labels: Record<string, string> }[] };
-      for (const { status, labels } of alerts) received.push({ status, name: labels.alertname ?? "" });
-      response.end();
-    });
-  });
-  let exporter: ExporterProcess;
-  let api = "";
-  let base = "";
-  const query = (expression: string): Promise<readonly ApiResult[]> => queryAt(api, expression);
+  const ailing = new AilingHost();
+  let demo: ExporterProcess;
+  let prometheus: LivePrometheus;
 
   beforeAll(async () => {
-    webhook.listen(0, "127.0.0.1");
-    await once(webhook, "listening");
-    const hook = (webhook.address() as { port: number }).port;
-    exporter = await ExporterProcess.start(["--demo", "--cache.duration=1s", "--processes=all"], {
+    const data = join(folder, "prometheus");
+    const untilMs = Math.floor(Date.now() / 1000) * 1000;
+    await writeDemoHistory({ data, instance: PAST, families: familiesWithPast(), untilMs });
+    const recording = new Programs();
+    const { url } = await LivePrometheus.start({ programs: recording, folder });
+    recordHistory({ url, data, rules: join(RULES, "recording.yml"), untilMs });
+    await recording.close();
+    await ailing.start();
+    await ailing.crowd();
+    demo = await ExporterProcess.start(["--demo", "--cache.duration=1s", "--processes=all"], {
       cli: join(ROOT, "dist/cli.js"),
     });
-    const [port, alertPort, gonePort] = [await freePort(), await freePort(), await freePort()];
-    base = `http://127.0.0.1:${port}`;
-    api = `${base}/api/v1/`;
-    // The project's own routes, with the example's address and patience replaced.
-    const config = readFileSync(ALERTMANAGER, "utf8")
-      .replace("http://127.0.0.1:9095/alerts", `http://127.0.0.1:${hook}/`)
-      .replaceAll(/group_wait: \d+s/g, "group_wait: 1s")
-      .replace("group_interval: 5m", "group_interval: 2s");
-    writeFileSync(join(folder, "alertmanager.yml"), config);
-    // The rules as shipped but for the waiting.
-    for (const name of readdirSync(RULES))
-      writeFileSync(
-        join(folder, name),
-        readFileSync(join(RULES, name), "utf8").replaceAll(/(for|interval): \d+[smh]/g, "$1: 1s"),
-      );
-    writeFileSync(
-      join(folder, "prometheus.yml"),
-      `global: {scrape_interval: 1s, evaluation_interval: 1s}
-rule_files: [${readdirSync(RULES).join(", ")}]
-alerting: {alertmanagers: [{static_configs: [{targets: ['127.0.0.1:${alertPort}']}]}]}
-scrape_configs:
-  - job_name: ollama-gpu
-    file_sd_configs: [{files: [targets.json], refresh_interval: 1s}]
-`,
-    );
-    targets(exporter.address, `127.0.0.1:${gonePort}`);
-    programs.start("alertmanager", [
-      `--config.file=${folder}/alertmanager.yml`,
-      `--storage.path=${folder}/alertmanager`,
-      `--web.listen-address=127.0.0.1:${alertPort}`,
-      "--cluster.listen-address=",
-    ]);
-    programs.start("prometheus", [
-      `--config.file=${folder}/prometheus.yml`,
-      `--storage.tsdb.path=${folder}/prometheus`,
-      `--web.listen-address=127.0.0.1:${port}`,
-    ]);
-    await ready(`${base}/-/ready`);
+    prometheus = await LivePrometheus.start({ programs, folder });
+    prometheus.scrape(demo.address, ailing.address);
     await eventually(
       async () => {
-        const [scrapes] = await query("max(count_over_time(gpu_up[5m]))");
-        if (Number(scrapes?.value[1] ?? 0) < 25) throw new Error("not yet");
+        const [scrapes] = await prometheus.query("min(count_over_time(gpu_up[5m]))");
+        if (Number(scrapes?.value[1] ?? 0) < 15) throw new Error("not yet");
       },
-      { withinMs: 60_000, what: "25 scrapes" },
+      { withinMs: 90_000, what: "15 scrapes" },
     );
-  }, 120_000);
+  }, 300_000);
 
   afterAll(async () => {
     await programs.close();
-    await exporter.stop("SIGKILL");
-    webhook.close();
+    await demo.stop("SIGKILL");
+    await ailing.close();
     rmSync(folder, { recursive: true, force: true });
   });
 
-  function targets(...addresses: readonly string[]): void {
-    writeFileSync(join(folder, "targets.json"), JSON.stringify([{ targets: addresses }]));
-  }
-
   it("answers every query of every panel with data, or the reason is known", async () => {
     const unanswered: string[] = [];
-    const answeredAlthoughListed: string[] = [];
-    for (const { title: board, panels } of BOARDS) {
-      for (const { title, queries } of panels) {
-        const results = await Promise.all(
-          queries.map(({ expr }) =>
-            query(
-              expr
-                .replaceAll(/\$(job|instance|gpu|server|model)\b/g, ".+")
-                .replaceAll("$__rate_interval", "20s")
-                .replaceAll("$__range", "30s")
-                .replaceAll("$price", "0.3"),
-            ),
-          ),
-        );
-        const isEmpty = results.every((result) => result.length === 0);
-        if (isEmpty && !(title in EMPTY)) unanswered.push(`${board}: ${title}`);
-        if (!isEmpty && title in EMPTY && title !== "Alerts firing") answeredAlthoughListed.push(title);
-      }
-    }
-    expect(unanswered).toEqual([]);
-    expect(answeredAlthoughListed).toEqual([]);
+    for (const { title: board, panels } of BOARDS)
+      for (const { title, queries } of panels)
+        for (const [index, { expr }] of queries.entries()) {
+          const filled = expr
+            .replaceAll(/\$(job|instance|gpu|server|model)\b/g, ".+")
+            .replaceAll("$__rate_interval", "20s")
+            .replaceAll("$__range", "30s")
+            .replaceAll("$price", "0.3");
+          const results = await prometheus.query(filled);
+          if (results.length === 0) unanswered.push(`${board}: ${title}: ${String.fromCharCode(65 + index)}`);
+        }
+    expect(unanswered).toEqual(Object.keys(EMPTY));
   });
 
-  it("evaluates every rule without an error", async () => {
-    const { data } = (await (await fetch(`${api}rules`)).json()) as {
+  it("evaluates every rule without an error, and has recorded every recorded series", async () => {
+    const { data } = (await (await fetch(`${prometheus.api}rules`)).json()) as {
       data: { groups: { name: string; rules: { name: string; health: string; lastError?: string }[] }[] };
     };
     expect(data.groups.map(({ name }) => name).sort()).toEqual([
@@ -179,36 +145,93 @@ scrape_configs:
     const rules = data.groups.flatMap((group) => group.rules);
     expect(rules.filter(({ health }) => health !== "ok")).toEqual([]);
     for (const { name } of rules.filter((rule) => rule.name.includes(":")))
-      expect([name, (await query(name)).length > 0]).toEqual([name, true]);
+      expect([name, (await prometheus.query(name)).length > 0]).toEqual([name, true]);
   });
 
-  it("fires for the target that is gone and for the demo's spilled model; the message arrives and is resolved", async () => {
-    const firing = await eventually(async () => {
-      const names = new Set((await query('ALERTS{alertstate="firing"}')).map(({ metric }) => metric.alertname));
-      if (!names.has("OllamaGpuExporterDown") || !names.has("OllamaModelSpilled")) throw new Error([...names].join());
-      return names;
-    });
-    expect(firing).not.toContain("OllamaDown");
-    const arrived = (status: string) =>
-      eventually(
-        () =>
-          received.some((alert) => alert.status === status && alert.name === "OllamaGpuExporterDown")
-            ? Promise.resolve()
-            : Promise.reject(new Error(JSON.stringify(received))),
-        { withinMs: 60_000, what: status },
-      );
-    await arrived("firing");
-    targets(exporter.address); // somebody takes the dead host out
-    await arrived("resolved");
-  }, 100_000);
-
-  it("pint finds no rule that asks for what is not there", () => {
-    const config = join(folder, "pint.hcl");
-    writeFileSync(
-      config,
-      `parser {\n  include = [".*"]\n}\nprometheus "real" {\n  uri = "${base}"\n}\nchecks {\n  enabled = ["promql/syntax", "promql/vector_matching", "promql/impossible", "promql/rate", "promql/regexp", "promql/fragile", "alerts/template", "alerts/comparison", "rule/duplicate"]\n}\n`,
+  it("has data for every selector of every rule, as far back as it looks", async () => {
+    const rows = [
+      ...RECORDING_RULES.map(({ record: name, expr }) => ({ name, expr })),
+      ...alertGroups().flatMap(({ alerts }) => alerts),
+    ];
+    const unanswered: string[] = [];
+    for (const { name, expr } of rows)
+      for (const selector of selectorsOf(expr))
+        if ((await prometheus.query(selector)).length === 0) unanswered.push(`${name}: ${selector}`);
+    expect(unanswered).toEqual([]);
+    const [week] = await prometheus.query(
+      `count_over_time(job_instance_server_model:ollama_model_joules_per_token:rate15m{instance="${PAST}"}[7d])`,
     );
-    const { status, output } = run("pint", "--no-color", "--config", config, "lint", "--min-severity=warning", RULES);
-    expect([status, output]).toEqual([0, output]);
+    expect(Number(week?.value[1])).toBeGreaterThan(5000);
+  });
+
+  it("fires for what is wrong on these hosts, and not for what is well", async () => {
+    const firing = await prometheus.firing();
+    expect(firing).toEqual(
+      expect.arrayContaining([
+        "GpuEccUncorrected",
+        "GpuXidApplication",
+        "GpuXidCritical",
+        "OllamaGpuPushFailing",
+        "OllamaModelNotAttributed",
+        "OllamaModelSpilled",
+        "OllamaRunnerGone",
+      ]),
+    );
+    for (const well of ["GpuLost", "GpuVanished", "OllamaDown", "OllamaGpuExporterDown", "OllamaGpuSnapshotStale"])
+      expect(firing).not.toContain(well);
+  });
+
+  it("pint finds no rule that asks for what is not there, and would", async () => {
+    const config = join(folder, "pint.hcl");
+    writeFileSync(config, pintConfig(prometheus.url));
+    const wrong = join(folder, "wrong");
+    mkdirSync(wrong);
+    const alert = "groups: [{name: g, rules: [{alert: A, expr: 'gpu_mood == 1'}]}]\n";
+    writeFileSync(join(wrong, "rules.yml"), alert);
+    const pint = (rules: string) => {
+      const options = ["--no-color", "--config", config, "lint", "--min-severity=warning", "--fail-on=warning"];
+      return run(tool("pint"), [...options, rules]);
+    };
+    expect(pint(wrong)).toMatchObject({ status: 1, output: expect.stringContaining("promql/series") as unknown });
+    // A scrape that is late on a busy machine leaves a gap of its target's series for a moment.
+    await eventually(
+      () => {
+        const { status, output } = pint(RULES);
+        return status === 0 ? Promise.resolve() : Promise.reject(new Error(output));
+      },
+      { withinMs: 30_000, what: "pint" },
+    );
   });
 });
+
+/**
+ * Everything that a rule can be asked against a server. Its taste in regular expressions is not ours: `gpu!~".+:.+"`
+ * leaves MIG instances out, and the jobs' pattern is a setting.
+ */
+function pintConfig(uri: string): string {
+  const checks = [
+    "alerts/comparison",
+    "alerts/template",
+    "promql/fragile",
+    "promql/impossible",
+    "promql/rate",
+    "promql/regexp",
+    "promql/series",
+    "promql/syntax",
+    "promql/vector_matching",
+    "rule/duplicate",
+  ];
+  return `parser {
+  include = [".*"]
+}
+prometheus "real" {
+  uri = "${uri}"
+}
+check "promql/regexp" {
+  smelly = false
+}
+checks {
+  enabled = ${JSON.stringify(checks)}
+}
+`;
+}

@@ -1,6 +1,6 @@
 /** The Helm chart and the kustomize base, rendered and checked; no cluster is at hand. */
 import { describe, expect, it } from "@jest/globals";
-import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parse, parseAllDocuments } from "yaml";
@@ -10,9 +10,12 @@ import { tool } from "../support/real-tools.ts";
 import { manifest, ROOT, type Run, run, text } from "../support/tool-run.ts";
 
 const CHART = "deploy/helm/ollama-gpu-exporter";
-const SCHEMAS = join(dirname(tool("kubeconform")), "../share/k8s-schemas/{{.ResourceKind}}{{.KindSuffix}}.json");
-/** Custom resources: no schema of theirs is at hand. */
-const CUSTOM = ["ServiceMonitor", "PodMonitor", "PrometheusRule"];
+/** Kubernetes' own resources, and the Prometheus Operator's. */
+const SCHEMAS = ["k8s-schemas", "operator-schemas"].map((name) =>
+  join(dirname(tool("kubeconform")), `../share/${name}/{{.ResourceKind}}{{.KindSuffix}}.json`),
+);
+const kubeconform = (yaml: string): Run =>
+  run(tool("kubeconform"), ["-strict", "-summary", ...SCHEMAS.map((schema) => `-schema-location=${schema}`)], yaml);
 
 const template = (values: object, chart = CHART): Run =>
   run(tool("helm"), ["template", "ollama-gpu-exporter", chart, "--values=-"], JSON.stringify(values));
@@ -34,8 +37,11 @@ interface Manifest {
 function manifests(values: object, chart = CHART): readonly Manifest[] {
   const { status, stdout, output } = template(values, chart);
   if (status !== 0) throw new Error(output);
-  return parseAllDocuments(stdout).flatMap((document) => (document.contents ? [document.toJS() as Manifest] : []));
+  return resources(stdout);
 }
+
+const resources = (yaml: string): readonly Manifest[] =>
+  parseAllDocuments(yaml).flatMap((document) => (document.contents ? [document.toJS() as Manifest] : []));
 
 function podOf(values: object) {
   const pod = manifests(values).find(({ kind }) => kind === "DaemonSet")?.spec?.template?.spec;
@@ -90,11 +96,23 @@ describe("the Helm chart", () => {
   ])("makes valid manifests with %s", (_, values, kinds) => {
     const { status, stdout, output } = template(values);
     expect([status, output.includes("coalesce")]).toEqual([0, false]);
-    const options = ["-strict", "-summary", `-schema-location=${SCHEMAS}`, `-skip=${CUSTOM.join()}`];
-    const checked = run(tool("kubeconform"), options, stdout);
-    expect(checked.output).toMatch(/Invalid: 0, Errors: 0/);
+    const checked = kubeconform(stdout);
+    expect(checked.output).toMatch(/Invalid: 0, Errors: 0, Skipped: 0/);
     expect(checked.status).toBe(0);
+    expect(run(tool("yamllint"), ["--strict", "-"], stdout)).toMatchObject({ status: 0, output: "" });
     expect([...new Set(manifests(values).map(({ kind }) => kind))].sort()).toEqual(kinds);
+  });
+
+  it.each([
+    ["ServiceMonitor", "scrapeTimeout: 10s", "scrapeTimeuot: 10s", "scrapeTimeuot"],
+    ["ServiceMonitor", "interval: 15s", "interval: soon", "interval"],
+    ["PrometheusRule", "for: 3m", "for: [3m]", "for"],
+    ["DaemonSet", "hostPID: true", "hostPID: maybe", "hostPID"],
+  ])("would not pass with a %s in which %s reads %s", (kind, right, wrong, reason) => {
+    const { stdout } = template(FULL);
+    expect(stdout).toContain(right);
+    const { status, output } = kubeconform(stdout.replace(right, wrong));
+    expect([status, output]).toEqual([1, expect.stringMatching(new RegExp(`${kind} .*invalid[^]*${reason}`))]);
   });
 
   it.each<[object, string]>([
@@ -181,8 +199,8 @@ describe("the Helm chart", () => {
     expect([output, status]).toEqual(["configuration is valid\n", 0]);
   });
 
-  it("takes the values that docs/deploy.md shows", () => {
-    const [, values = ""] = /^```yaml\n(image: .+?)^```/ms.exec(text("docs/deploy.md")) ?? [];
+  it("takes the values that deploy/README.md shows", () => {
+    const [, values = ""] = /^```yaml\n(image: .+?)^```/ms.exec(text("deploy/README.md")) ?? [];
     const kinds = manifests(parse(values) as object).map(({ kind }) => kind);
     expect(kinds).toEqual(expect.arrayContaining(["DaemonSet", "ServiceMonitor", "PrometheusRule"]));
   });
@@ -199,10 +217,14 @@ describe("the kustomize base", () => {
     expect(lines.join("\n")).toBe(template({}).stdout);
   });
 
-  it.each(["base", "host-pid"])("names in %s only files that exist", (name) => {
-    const { resources } = parse(text(`deploy/kustomize/${name}/kustomization.yaml`)) as {
-      resources: readonly string[];
-    };
-    for (const path of resources) expect(existsSync(join(ROOT, "deploy/kustomize", name, path))).toBe(true);
+  it.each([
+    ["base", undefined],
+    ["host-pid", true],
+  ])("is built by kustomize from %s into valid manifests, with hostPID %s", (name, hostPID) => {
+    const { status, stdout } = run(tool("kustomize"), ["build", `deploy/kustomize/${name}`]);
+    expect(status).toBe(0);
+    expect(kubeconform(stdout)).toMatchObject({ status: 0, output: expect.stringContaining("Valid: 2") as unknown });
+    const pod = resources(stdout).find(({ kind }) => kind === "DaemonSet")?.spec?.template?.spec;
+    expect(pod).toEqual(hostPID ? { ...podOf({}), hostPID } : podOf({}));
   });
 });

