@@ -8,7 +8,7 @@ import { readWebFormat } from "../../src/outputs/http/web-config/format.ts";
 import { decodeReply } from "../../src/sources/nvml/decode-reply.ts";
 import { decodeBlobDigest, decodeVersion } from "../../src/sources/ollama/decode.ts";
 import { parseServer } from "../../src/sources/ollama/host.ts";
-import { decodeSlots } from "../../src/sources/runner-endpoints/decode.ts";
+import { decodeMetrics, decodeSlots } from "../../src/sources/runner-endpoints/decode.ts";
 
 /** A found input, as text. */
 function kept(target: string, name: string): string {
@@ -51,6 +51,12 @@ describe("what was found", () => {
       slots: 1,
       slotsBusy: 1,
     });
+  });
+
+  it("digits by the hundred thousand in a runner's metrics took their square", () => {
+    const startedAt = performance.now();
+    expect(decodeMetrics(kept("runner-endpoints", "digits-by-the-thousand"))).toBeUndefined();
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 
   it("a query behind a server's path became part of every request", () => {

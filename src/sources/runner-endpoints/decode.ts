@@ -70,7 +70,7 @@ export function decodeMetrics(text: string): RunnerEndpoints | undefined {
 
 /** A number of Prometheus' text format that can count something: decimal, finite, not negative. */
 export function parseCount(text: string): number | undefined {
-  if (!/^\+?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text)) return undefined;
+  if (!/^\+?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?$/i.test(text)) return undefined;
   const number = Number(text);
   return Number.isFinite(number) ? number : undefined;
 }
