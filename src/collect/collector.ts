@@ -51,9 +51,15 @@ export interface CollectorOptions {
 export interface Collection {
   /** The snapshot when every source has settled. */
   readonly done: Promise<Snapshot>;
-  /** The snapshot of what has settled by now; the rest counts as failed in it. */
+  /**
+   * The snapshot of what has settled by now; the rest counts as failed in it. Scrapes whose deadlines come close to one another
+   * share it, and so its rendered body: while a driver hangs, every scrape ends here.
+   */
   partial(): Promise<Snapshot>;
 }
+
+/** How long a partial snapshot is good for, unless another source settles before. */
+const PARTIAL_MS = 1_000;
 
 interface Run<T> {
   readonly source: Source<T>;
@@ -98,8 +104,18 @@ export class Collector {
     const settled = [...(runs.nvml ? [runs.nvml] : []), ...others].map((entry) => entry.settled);
     return {
       done: Promise.all([...settled, runs.endpoints]).then(() => this.#assemble(runs, "commit")),
-      partial: () => this.#assemble(runs, "peek"),
+      partial: () => this.#partial(runs),
     };
+  }
+
+  #partial(runs: Runs): Promise<Snapshot> {
+    const now = this.#options.clock.monotonic();
+    const settled = allRuns(runs).filter(({ result }) => result).length + (runs.endpointsByPid ? 1 : 0);
+    const { partial } = runs;
+    if (partial?.settled === settled && now - partial.at < PARTIAL_MS) return partial.snapshot;
+    const snapshot = this.#assemble(runs, "peek");
+    runs.partial = { snapshot, settled, at: now };
+    return snapshot;
   }
 
   async close(): Promise<void> {
@@ -288,6 +304,7 @@ interface Runs {
   readonly processes: Run<ProcessesReading> & { readonly settled: Promise<void> };
   endpoints?: Promise<void>;
   endpointsByPid?: ReadonlyMap<number, RunnerEndpoints> | undefined;
+  partial?: { readonly snapshot: Promise<Snapshot>; readonly settled: number; readonly at: number };
 }
 
 /** Undefined `byPid`: not asked. An answer that is still awaited is unknown, which is another thing than not asked. */

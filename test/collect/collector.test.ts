@@ -146,6 +146,21 @@ describe("Collector", () => {
     expect((await collection.done).gpus).toHaveLength(1);
   });
 
+  it("does not build a partial answer anew for every scrape whose deadline comes while the driver hangs", async () => {
+    const collection = collector.start(new AbortController().signal);
+    processes.answer({ status: "ok", value: processesReading });
+    await settle();
+    const first = await collection.partial();
+    await clock.advance(999);
+    expect(await collection.partial()).toBe(first);
+    await clock.advance(1);
+    const second = await collection.partial();
+    expect(second).not.toBe(first);
+    ollama.answer({ status: "ok", value: ollamaReading });
+    await settle();
+    expect((await collection.partial()).servers).toMatchObject([{ up: true }]);
+  });
+
   it("does not count a load twice when a partial answer saw it first", async () => {
     await collect({ ollama: { status: "ok", value: { ...ollamaReading, loaded: [], loadedCount: 0 } } });
     const collection = collector.start(new AbortController().signal);
