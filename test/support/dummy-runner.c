@@ -2,7 +2,8 @@
  * A process that only waits, so that a test can give it the command line of any Ollama process.
  * With DUMMY_SERVER set it stands for `ollama serve`: it listens on a free port of 127.0.0.1, prints the port, and for
  * every line on stdin starts a runner as its child and prints its PID. A line is: program, TAB, arguments joined by TABs.
- * It ends at the end of stdin. Both end by themselves after five minutes, should a test run die without a teardown.
+ * It ends at the end of stdin. Both end by themselves after five minutes, or DUMMY_SECONDS, should a test run die
+ * without a teardown.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -43,7 +44,8 @@ static void start_runner(char *line) {
 }
 
 int main(void) {
-  alarm(300);
+  const char *seconds = getenv("DUMMY_SECONDS");
+  alarm(seconds ? (unsigned)atoi(seconds) : 300);
   setvbuf(stdout, NULL, _IOLBF, 0);
   if (!getenv("DUMMY_SERVER")) {
     puts("ready");

@@ -29,8 +29,11 @@ export class DummyProcesses {
     { readonly child: ChildProcess; readonly lines: LineReader; readonly runners: number[] }
   >();
 
+  readonly #env: Readonly<Record<string, string>>;
+
   /** @throws when there is no C compiler: tests that need real processes cannot pass without one. */
-  constructor() {
+  constructor({ lifetimeSeconds = 300 }: { readonly lifetimeSeconds?: number } = {}) {
+    this.#env = { DUMMY_SECONDS: lifetimeSeconds.toFixed(0) };
     execFileSync("cc", ["-O1", "-o", join(this.#folder, "dummy"), join(import.meta.dirname, "dummy-runner.c")]);
   }
 
@@ -63,6 +66,8 @@ export class DummyProcesses {
     this.#ended.add(pid);
     process.kill(pid, "SIGKILL");
     await until(() => isGone(pid));
+    // The number may soon be somebody else's: `close` must not end that process.
+    for (const { runners } of this.#parents.values()) if (runners.includes(pid)) runners.splice(runners.indexOf(pid), 1);
   }
 
   /** Ends whatever still runs. */
@@ -78,6 +83,7 @@ export class DummyProcesses {
     facts.child.stdin?.write(`${[this.#program(argv), ...argv].join("\t")}\n`);
     const pid = Number(await facts.lines.next());
     facts.runners.push(pid);
+    this.#ended.delete(pid); // PIDs come round again
     const commandLine = argv.map((argument) => `${argument}\0`).join("");
     await until(() => readFileSync(`/proc/${pid}/cmdline`, "utf8") === commandLine);
     return { pid };
@@ -85,7 +91,7 @@ export class DummyProcesses {
 
   #spawn(argv: readonly string[], env: Readonly<Record<string, string>>): { child: ChildProcess; lines: LineReader } {
     const stdio: ["pipe", "pipe", "inherit"] = ["pipe", "pipe", "inherit"];
-    const child = spawn(this.#program(argv), argv.slice(1), { argv0: argv[0] ?? "", env, stdio });
+    const child = spawn(this.#program(argv), argv.slice(1), { argv0: argv[0] ?? "", env: { ...this.#env, ...env }, stdio });
     this.#children.push(child);
     return { child, lines: new LineReader(createInterface(child.stdout)) };
   }

@@ -50,12 +50,17 @@ export class FakeOllama {
     });
   }
 
-  /** Listens on a free port of the loopback address, or on a unix socket. Returns `127.0.0.1:PORT` or the path. */
-  async listen(socketPath?: string): Promise<string> {
-    if (socketPath === undefined) return this.listenOn("127.0.0.1");
-    this.#server.listen(socketPath);
+  /** Listens on a port of the loopback address, a free one by default, or on a unix socket. Returns `127.0.0.1:PORT` or the path. */
+  async listen(at: string | number = 0): Promise<string> {
+    if (typeof at === "number") return this.listenOn("127.0.0.1", at);
+    this.#server.listen(at);
     await once(this.#server, "listening");
-    return socketPath;
+    return at;
+  }
+
+  /** Cuts every connection, also those whose request was never answered. */
+  closeConnections(): void {
+    this.#server.closeAllConnections();
   }
 
   /** Listens on this address; returns `HOST:PORT`, `[::1]:PORT`. */
