@@ -9,8 +9,8 @@ import type {
   ProcessesReading,
   ServerIdentity,
 } from "../snapshot.ts";
-import { FOREIGN, MODELS, SERVERS } from "./demo/inventory.ts";
-import { BOARD_COUNT, gpusAt, loadedAt, runnersAt } from "./demo/machine.ts";
+import { DEMO, type Inventory } from "./demo/inventory.ts";
+import { gpusAt, loadedAt, runnersAt } from "./demo/machine.ts";
 import type { Source, SourceResult } from "./source.ts";
 
 const VERSION = "0.33.2";
@@ -24,37 +24,49 @@ export interface DemoSources {
   };
 }
 
-/** Sources of a machine with four GPUs, two servers and six models. */
-export function createDemoSources({ clock }: { readonly clock: Clock }): DemoSources {
+/** Sources of a machine with four GPUs, two servers and six models, or of another one. */
+export function createDemoSources({
+  clock,
+  inventory = DEMO,
+}: {
+  readonly clock: Clock;
+  readonly inventory?: Inventory;
+}): DemoSources {
+  const { boards, servers, models } = inventory;
   const startedAtMs = clock.now();
   const age = () => Math.max(0, clock.now() - startedAtMs) / 1000;
   return {
     nvml: sourceOf("nvml", "local", () => {
-      const gpus = gpusAt(age(), clock.now() / 1000);
+      const gpus = gpusAt(inventory, { seconds: age(), unixSeconds: clock.now() / 1000 });
       return {
         gpus,
-        boardCount: BOARD_COUNT,
+        boardCount: boards.length,
         callErrors: [],
         energySamples: gpus.flatMap((gpu) => energySample(gpu, clock.monotonic() / 1000)),
       };
     }),
-    ollama: SERVERS.map(({ server, port }) => ({
+    ollama: servers.map(({ server, port }) => ({
       identity: { server, host: "127.0.0.1", port, local: true },
-      source: sourceOf("ollama", server, () => ollamaReading(server, clock.now(), startedAtMs)),
+      source: sourceOf("ollama", server, () =>
+        ollamaReading(
+          models.filter((model) => model.server === server),
+          clock.now(),
+          startedAtMs,
+        ),
+      ),
     })),
     processes: {
       ...sourceOf("processes", "local", () => ({
-        runners: runnersAt(age(), startedAtMs / 1000),
-        ollamaPids: new Set([...SERVERS.map(({ pid }) => pid), ...MODELS.flatMap(({ pid }) => pid ?? [])]),
+        runners: runnersAt(inventory, age(), startedAtMs / 1000),
+        ollamaPids: new Set([...servers.map(({ pid }) => pid), ...models.flatMap(({ pid }) => pid ?? [])]),
         blind: false,
       })),
-      describe: (pids) => Promise.resolve(new Map([...pids].map((pid) => [pid, describe(pid)]))),
+      describe: (pids) => Promise.resolve(new Map([...pids].map((pid) => [pid, describe(pid, inventory)]))),
     },
   };
 }
 
-function ollamaReading(server: string, nowMs: number, startedAtMs: number): OllamaReading {
-  const own = MODELS.filter((model) => model.server === server);
+function ollamaReading(own: Inventory["models"], nowMs: number, startedAtMs: number): OllamaReading {
   const loaded = own.filter(({ pid }) => pid !== undefined).map((model) => loadedAt(model, nowMs));
   const installed = own.map(({ name, hex, family, parameterSize, quantization, fileBytes }) => ({
     name,
@@ -89,8 +101,8 @@ function energySample(
   return [{ uuid, atSeconds, energyJoules, ...(busy && { busy }) }];
 }
 
-function describe(pid: number): ProcessDetail {
-  if (pid === FOREIGN.pid) return { process: FOREIGN.process, containerId: "", user: FOREIGN.user };
+function describe(pid: number, { foreign }: Inventory): ProcessDetail {
+  if (pid === foreign?.pid) return { process: foreign.process, containerId: "", user: foreign.user };
   return { process: "llama-server", containerId: CONTAINER, user: "ollama" };
 }
 

@@ -24,14 +24,38 @@ export interface DemoModel {
   readonly readsPerSecond?: number;
 }
 
-export const SERVERS = [
+/** An Ollama server of the demo. */
+export interface DemoServer {
+  readonly server: string;
+  readonly port: number;
+  readonly pid: number;
+}
+
+/** A GPU process that is not Ollama's. */
+export interface ForeignProcess {
+  readonly pid: number;
+  readonly gpu: string;
+  readonly memoryBytes: number;
+  readonly process: string;
+  readonly user: string;
+}
+
+/** Everything that a synthetic machine has. */
+export interface Inventory {
+  readonly boards: readonly Board[];
+  readonly servers: readonly DemoServer[];
+  readonly models: readonly DemoModel[];
+  readonly foreign?: ForeignProcess;
+}
+
+const SERVERS = [
   { server: "127.0.0.1:11434", port: 11434, pid: 900_001 },
   { server: "127.0.0.1:11435", port: 11435, pid: 900_002 },
 ] as const;
 
 const hexOf = (digit: string) => digit.repeat(64);
 
-export const MODELS: readonly DemoModel[] = [
+const MODELS: readonly DemoModel[] = [
   {
     server: SERVERS[0].server,
     name: "llama3.3:70b",
@@ -111,8 +135,7 @@ export const MODELS: readonly DemoModel[] = [
   },
 ];
 
-/** A process that is not Ollama's. */
-export const FOREIGN = { pid: 900_201, gpu: "3", memoryBytes: 6 * GIB, process: "python3", user: "research" } as const;
+const FOREIGN = { pid: 900_201, gpu: "3", memoryBytes: 6 * GIB, process: "python3", user: "research" } as const;
 
 /** A board of the demo. */
 export interface Board {
@@ -134,7 +157,7 @@ export interface Board {
   readonly graphicsMhz: number;
 }
 
-export const BOARDS: readonly Board[] = [
+const BOARDS: readonly Board[] = [
   {
     index: 0,
     name: "NVIDIA H100 80GB HBM3",
@@ -195,3 +218,6 @@ export const BOARDS: readonly Board[] = [
     graphicsMhz: 2520,
   },
 ];
+
+/** The machine of `--demo`. */
+export const DEMO: Inventory = { boards: BOARDS, servers: SERVERS, models: MODELS, foreign: FOREIGN };

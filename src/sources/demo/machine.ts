@@ -3,15 +3,24 @@ import { CLOCK_EVENT_REASONS } from "../../catalog/gpu-health.ts";
 import { CRITICAL_XIDS } from "../nvml/abi.ts";
 import { CLOCK_EVENT_FIELDS } from "../nvml/fields.ts";
 import type { ByName, Gpu, GpuProcess, LoadedModel, Runner, RunnerEndpoints } from "../../snapshot.ts";
-import { type Board, BOARDS, type DemoModel, FOREIGN, MIB, MODELS, SERVERS } from "./inventory.ts";
+import { type Board, type DemoModel, type Inventory, MIB } from "./inventory.ts";
 import { load, PEAK, wave, work } from "./load.ts";
 
-export const BOARD_COUNT = BOARDS.length;
-
-/** Boards and instances at a time: seconds since the demo started, and unix seconds. */
-export function gpusAt(seconds: number, unixSeconds: number): readonly Gpu[] {
-  return BOARDS.flatMap((board) => [boardAt(board, seconds, unixSeconds), ...instancesAt(board, seconds)]);
+/** A time: seconds since the demo started, and unix seconds. */
+export interface Moment {
+  readonly seconds: number;
+  readonly unixSeconds: number;
 }
+
+/** Boards and instances at a time. */
+export function gpusAt(inventory: Inventory, moment: Moment): readonly Gpu[] {
+  return inventory.boards.flatMap((board) => {
+    const processesOn = (label: string) => processesAt(inventory, label, moment.seconds);
+    return [boardAt(board, moment, processesOn), ...instancesAt(board, processesOn)];
+  });
+}
+
+type ProcessesOn = (label: string) => readonly GpuProcess[];
 
 function identityOf({ index, name, uuid, bus, capability, vbios }: Board): Gpu {
   return {
@@ -30,25 +39,25 @@ function identityOf({ index, name, uuid, bus, capability, vbios }: Board): Gpu {
 }
 
 /** They share the GPU equally, so that it is never more than busy. */
-function processesOn(label: string, seconds: number): readonly GpuProcess[] {
-  const own = MODELS.flatMap(({ pid, vram }): GpuProcess[] => {
+function processesAt({ models, foreign }: Inventory, label: string, seconds: number): readonly GpuProcess[] {
+  const own = models.flatMap(({ pid, vram }): GpuProcess[] => {
     const memoryBytes = vram[label];
     return pid === undefined || memoryBytes === undefined
       ? []
       : [{ pid, kinds: ["compute"], memoryBytes, smUtilizationRatio: load(pid, seconds) }];
   });
-  const foreign: GpuProcess[] =
-    label === FOREIGN.gpu
+  const others: GpuProcess[] =
+    label === foreign?.gpu
       ? [
           {
-            pid: FOREIGN.pid,
+            pid: foreign.pid,
             kinds: ["compute"],
-            memoryBytes: FOREIGN.memoryBytes,
-            smUtilizationRatio: load(FOREIGN.pid, seconds),
+            memoryBytes: foreign.memoryBytes,
+            smUtilizationRatio: load(foreign.pid, seconds),
           },
         ]
       : [];
-  const all = [...own, ...foreign];
+  const all = [...own, ...others];
   return all.map(({ smUtilizationRatio = 0, ...process }) => ({
     ...process,
     smUtilizationRatio: Math.round((smUtilizationRatio / all.length) * 100) / 100,
@@ -68,11 +77,11 @@ function memoryOf(totalBytes: number, processes: readonly GpuProcess[]) {
 
 const countsOf = (processes: readonly GpuProcess[]): ByName => ({ compute: processes.length, graphics: 0, mps: 0 });
 
-function instancesAt(board: Board, seconds: number): readonly Gpu[] {
+function instancesAt(board: Board, processesOn: ProcessesOn): readonly Gpu[] {
   return (board.instances ?? []).map(({ uuid, profile, memoryBytes }, migIndex) => {
     const gpu = `${board.index}:${migIndex}`;
     // The driver has no utilisation of processes in MIG mode.
-    const processes = processesOn(gpu, seconds).map(({ pid, kinds, memoryBytes: bytes = 0 }) => ({
+    const processes = processesOn(gpu).map(({ pid, kinds, memoryBytes: bytes = 0 }) => ({
       pid,
       kinds,
       memoryBytes: bytes,
@@ -96,10 +105,10 @@ const mean = (values: readonly number[]): number =>
 
 const activeWatts = ({ limitWatts, idleWatts }: Board): number => limitWatts * 0.9 - idleWatts;
 
-function boardAt(board: Board, seconds: number, unixSeconds: number): Gpu {
+function boardAt(board: Board, { seconds, unixSeconds }: Moment, processesOn: ProcessesOn): Gpu {
   const { index, instances, limitWatts, idleWatts } = board;
-  const processes = processesOn(String(index), seconds);
-  const onInstances = (instances ?? []).flatMap((_, migIndex) => processesOn(`${index}:${migIndex}`, seconds));
+  const processes = processesOn(String(index));
+  const onInstances = (instances ?? []).flatMap((_, migIndex) => processesOn(`${index}:${migIndex}`));
   const pids = [...processes, ...onInstances].map(({ pid }) => pid);
   const busy = mean(pids.map((pid) => load(pid, seconds)));
   const watts = Math.round((idleWatts + busy * activeWatts(board)) * 1000) / 1000;
@@ -259,10 +268,10 @@ function endpointsAt(
 }
 
 /** The runner processes; their CPU time grows with the demo's age. */
-export function runnersAt(seconds: number, startedSeconds: number): readonly Runner[] {
-  return MODELS.flatMap((model): Runner[] => {
+export function runnersAt({ models, servers }: Inventory, seconds: number, startedSeconds: number): readonly Runner[] {
+  return models.flatMap((model): Runner[] => {
     const { pid, hex, server, cpuBytes = 0 } = model;
-    const parent = SERVERS.find((candidate) => candidate.server === server);
+    const parent = servers.find((candidate) => candidate.server === server);
     if (pid === undefined || !parent) return [];
     return [
       {
