@@ -46,6 +46,7 @@ export class World {
   #lostBoards: ReadonlySet<number> = new Set();
   #calm = false;
   #states: WorldState[] = [];
+  #changing: Promise<void> = Promise.resolve();
   readonly #startedAtMs = Date.now();
 
   constructor({ lifetimeSeconds }: { readonly lifetimeSeconds: number }) {
@@ -136,7 +137,14 @@ export class World {
     this.driver[Symbol.dispose]();
   }
 
-  async #change(change: () => void | Promise<void>): Promise<void> {
+  /** One after the other, though faults of two groups begin together: every state ends where the next begins. */
+  #change(change: () => void | Promise<void>): Promise<void> {
+    const changed = this.#changing.then(() => this.#changeNow(change));
+    this.#changing = changed;
+    return changed;
+  }
+
+  async #changeNow(change: () => void | Promise<void>): Promise<void> {
     const last = this.#states.at(-1);
     if (last) this.#states[this.#states.length - 1] = { ...last, untilMs: Math.min(last.untilMs, Date.now()) };
     await change();
