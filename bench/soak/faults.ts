@@ -2,7 +2,7 @@
 import type { ServerResponse } from "node:http";
 import type { FakeOtlp } from "../../test/support/fake-otlp.ts";
 import type { Behaviour } from "../../test/support/fake-ollama.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 import type { World } from "./world.ts";
 
 export interface FaultContext {

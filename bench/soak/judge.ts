@@ -8,6 +8,12 @@ const SELF = "ollama_gpu_exporter_";
 /** A reading ends some time before its snapshot is stamped, longer on a busy machine: it is taken to have begun so much earlier. */
 const STAMP_SLACK_MS = 1_000;
 
+/**
+ * How long a source has run that a scrape's deadline of 0.5 s (a limit of 1 s) cut off: less is a source that fails by itself, more is
+ * one that ran into its own limit of 2 s.
+ */
+const CUT_OFF_SECONDS = [0.4, 1.9] as const;
+
 export interface Body {
   readonly text: string;
   readonly openMetrics: boolean;
@@ -22,6 +28,8 @@ export interface Verdict {
   readonly takenAtMs: number;
   /** Collectors and boards that are not well, in words. */
   readonly unwell: readonly string[];
+  /** All of that only because the scrape's deadline came before the reading was done, as on a busy machine. */
+  readonly isLate: boolean;
 }
 
 export class Judge {
@@ -32,6 +40,8 @@ export class Judge {
   /** Start of the newest reading in which everything was well. */
   wellAtMs = 0;
   compared = 0;
+  /** Bodies that were cut off by their deadline although nothing was broken. */
+  late = 0;
   /** What of the exporter's JavaScript heap has outlived a collection, by its newest body, MB. */
   oldMb = 0;
   /** Bodies whose reading overlapped a change: only parsed. */
@@ -85,14 +95,21 @@ export class Judge {
           .filter(({ value }) => value !== 1)
           .map(() => "runner"),
       ];
-      return { body, takenAtMs, readingFromMs: takenAtMs - longest * 1000 - STAMP_SLACK_MS, unwell };
+      const isLate = all.every(({ name, labels, value }) => {
+        if (name === "gpu_up" || name === "ollama_model_runner_up") return value === 1;
+        if (name !== `${SELF}collector_success` || value === 1) return true;
+        const { collector = "", target = "" } = labels;
+        const seconds = body.get(keyOf(`${SELF}collector_duration_seconds`, { collector, target }))?.value ?? 0;
+        return seconds > CUT_OFF_SECONDS[0] && seconds < CUT_OFF_SECONDS[1];
+      });
+      return { body, isLate, takenAtMs, readingFromMs: takenAtMs - longest * 1000 - STAMP_SLACK_MS, unwell };
     } catch (error) {
       this.#problems.add("a body does not parse", error instanceof Error ? error.message : String(error));
       return undefined;
     }
   }
 
-  #compare({ body, readingFromMs, takenAtMs, unwell }: Verdict): void {
+  #compare({ body, readingFromMs, takenAtMs, unwell, isLate }: Verdict): void {
     if (!this.#templates) return;
     const state = this.#world.during(readingFromMs, takenAtMs);
     if (!state) {
@@ -100,7 +117,9 @@ export class Judge {
       return;
     }
     this.compared += 1;
-    if (state.calm && unwell.length > 0) this.#problems.add("unwell although nothing is broken", unwell.join(", "));
+    if (state.calm && unwell.length > 0 && isLate) this.late += 1;
+    else if (state.calm && unwell.length > 0)
+      this.#problems.add("unwell although nothing is broken", unwell.join(", "));
     const parts = new Comparison(body, state, this.#templates);
     for (const { what, differences } of parts.all())
       if (differences.length > 0)

@@ -28,6 +28,8 @@ const LONG_MINUTES = 20;
 /** What the fitted line may rise over the rest of the run: a heap that finds its size, not a leak. */
 const MOST_GROWTH_MB = { pssShort: 64, pssLong: 16, old: 8 };
 const MOST_GROWTH_DESCRIPTORS = 4;
+/** Share of the bodies that may be cut off by their deadline although nothing is broken: the machine has other users. */
+const MOST_LATE = 0.02;
 
 export function reportOf(facts: RunFacts): { readonly report: string; readonly failures: readonly string[] } {
   const { problems, judge, scrapers } = facts;
@@ -48,7 +50,7 @@ export function reportOf(facts: RunFacts): { readonly report: string; readonly f
     ],
     [
       "bodies compared with the machine's state",
-      `${judge.compared}; read during a change, only parsed: ${judge.parsedOnly}`,
+      `${judge.compared}; read during a change, only parsed: ${judge.parsedOnly}; cut off by their deadline in calm: ${judge.late}`,
     ],
     ["series when all is well", facts.templates],
     ...quantiles.map(
@@ -109,6 +111,8 @@ function checkSlope(problems: Problems, what: string, slope: Slope | undefined, 
 function checkLoad({ scrapers, judge, tallies, faults, pushes, minutes, problems }: RunFacts): void {
   if (scrapers.perSecond < 45) problems.add("too little load", `${scrapers.perSecond.toFixed(1)} scrapes a second`);
   if (judge.compared < minutes * 20) problems.add("too little compared", `${judge.compared} bodies`);
+  if (judge.late > judge.compared * MOST_LATE)
+    problems.add("too often too late", `${judge.late} of ${judge.compared} bodies were cut off in calm`);
   if (pushes.count < minutes * 20) problems.add("too few pushes", `${pushes.count}`);
   for (const { name, sign } of faults) {
     const happened = (tallies.get(name)?.times ?? 0) > 0;

@@ -6,7 +6,7 @@ import { FakeOtlp, metricsOf, ok } from "../../test/support/fake-otlp.ts";
 import { type Fault, FAULTS, type FaultContext } from "./faults.ts";
 import { Judge } from "./judge.ts";
 import { Problems } from "./problems.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { reportOf } from "./report.ts";
 import { childrenOf, type Sample, sampleOf, startOf } from "./resources.ts";
 import { ask, Scrapers } from "./scraper.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { parseStrictly } from "../../bench/soak/exposition.ts";
 import { type Sample, slopeOf } from "../../bench/soak/resources.ts";
-import { Random } from "../../bench/soak/random.ts";
+import { Random } from "../../bench/random.ts";
 import { Templates } from "../../bench/soak/templates.ts";
 import type { WorldModel } from "../../bench/soak/world.ts";
 
