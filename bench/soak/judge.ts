@@ -5,8 +5,8 @@ import { entityOf, isOf, shapeOf, Templates } from "./templates.ts";
 import { SERVERS, type World, type WorldModel, type WorldState } from "./world.ts";
 
 const SELF = "ollama_gpu_exporter_";
-/** A reading ends some time before its snapshot is stamped, longer on a busy machine: it is taken to have begun so much earlier. */
-const STAMP_SLACK_MS = 1_000;
+/** Between the clocks and the moments at which this process and the exporter note a change. */
+const CLOCK_SLACK_MS = 100;
 
 /**
  * How long a source has run that a scrape's deadline of 0.5 s (a limit of 1 s) cut off: less is a source that fails by itself, more is
@@ -83,7 +83,6 @@ export class Judge {
       const all = [...body.values()];
       const valuesOf = (name: string) => all.filter((series) => series.name === name);
       const takenAtMs = Math.max(...valuesOf(`${SELF}snapshot_timestamp_seconds`).map(({ value }) => value)) * 1000;
-      const longest = Math.max(0, ...valuesOf(`${SELF}collector_duration_seconds`).map(({ value }) => value));
       const unwell = [
         ...valuesOf(`${SELF}collector_success`)
           .filter(({ value }) => value !== 1)
@@ -95,14 +94,7 @@ export class Judge {
           .filter(({ value }) => value !== 1)
           .map(() => "runner"),
       ];
-      const isLate = all.every(({ name, labels, value }) => {
-        if (name === "gpu_up" || name === "ollama_model_runner_up") return value === 1;
-        if (name !== `${SELF}collector_success` || value === 1) return true;
-        const { collector = "", target = "" } = labels;
-        const seconds = body.get(keyOf(`${SELF}collector_duration_seconds`, { collector, target }))?.value ?? 0;
-        return seconds > CUT_OFF_SECONDS[0] && seconds < CUT_OFF_SECONDS[1];
-      });
-      return { body, isLate, takenAtMs, readingFromMs: takenAtMs - longest * 1000 - STAMP_SLACK_MS, unwell };
+      return { body, unwell, takenAtMs, isLate: isLate(body), readingFromMs: readingFromMs(body) };
     } catch (error) {
       this.#problems.add("a body does not parse", error instanceof Error ? error.message : String(error));
       return undefined;
@@ -125,6 +117,34 @@ export class Judge {
       if (differences.length > 0)
         this.#problems.add("series lost or not expected", `${what}: ${differences.join("; ").slice(0, 400)}`);
   }
+}
+
+/** When the first of the sources that have succeeded began; what failed has no data in the body that could be older. */
+function readingFromMs(body: Exposition): number {
+  const starts = collectorsOf(body)
+    .filter(({ isWell }) => isWell)
+    .map(({ lastSuccess, duration }) => lastSuccess - duration);
+  return Math.min(...starts) * 1000 - CLOCK_SLACK_MS;
+}
+
+function isLate(body: Exposition): boolean {
+  const boards = [...body.values()].filter(({ name }) => name === "gpu_up" || name === "ollama_model_runner_up");
+  return (
+    boards.every(({ value }) => value === 1) &&
+    collectorsOf(body).every(
+      ({ isWell, duration }) => isWell || (duration > CUT_OFF_SECONDS[0] && duration < CUT_OFF_SECONDS[1]),
+    )
+  );
+}
+
+function collectorsOf(body: Exposition) {
+  const own = [...body.values()].filter(({ name }) => name === `${SELF}collector_success`);
+  return own.map(({ labels, value }) => {
+    const { collector = "", target = "" } = labels;
+    const of = (name: string): number => body.get(keyOf(`${SELF}collector_${name}`, { collector, target }))?.value ?? 0;
+    const [lastSuccess, duration] = [of("last_success_timestamp_seconds"), of("duration_seconds")];
+    return { isWell: value === 1, lastSuccess, duration };
+  });
 }
 
 /** The heap's spaces but those for new objects. */
@@ -151,6 +171,8 @@ class Comparison {
   readonly #templates: Templates;
   readonly #all: readonly Series[];
   readonly #driverIsWell: boolean;
+  /** Every source has answered: nothing was cut off by a deadline. */
+  readonly #isWhole: boolean;
 
   constructor(body: Exposition, state: WorldState, templates: Templates) {
     this.#body = body;
@@ -158,6 +180,7 @@ class Comparison {
     this.#templates = templates;
     this.#all = [...body.values()];
     this.#driverIsWell = this.#collectorIsWell("nvml", "local");
+    this.#isWhole = collectorsOf(body).every(({ isWell }) => isWell);
   }
 
   *all(): Generator<Part> {
@@ -213,15 +236,16 @@ class Comparison {
     if (measured !== (isMeasured ? model.bytes : undefined))
       return { what: model.name, differences: [`vram is ${measured ?? "absent"}, not ${model.bytes}`] };
     if (!isMeasured) return { what: model.name, differences: [] };
-    const differences = this.#templates.differences("model running", own);
-    // A runner that does not answer in half a second costs its own families and nothing else (contract, section 3).
     const isAnswered = ["ollama_model_request_metrics", "ollama_model_slots"].every(
       (name) => this.#value(name, identity) !== undefined,
     );
-    return {
-      what: model.name,
-      differences: isAnswered ? differences : differences.filter((text) => !OF_RUNNER.test(text)),
-    };
+    const differences = this.#templates
+      .differences("model running", own)
+      // A runner that does not answer in half a second costs its own families and nothing else (contract, section 3).
+      .filter((text) => isAnswered || !OF_RUNNER.test(text))
+      // Power is that of the last whole reading, in which the board may have been lost.
+      .filter((text) => this.#isWhole || !text.startsWith("lost ollama_model_power_watts"));
+    return { what: model.name, differences };
   }
 
   #processes(): Part {

@@ -99,7 +99,7 @@ export class Scrapers {
     // More than one a tick after a pause of this process: the rate is the mean rate.
     this.#timer = setInterval(() => {
       const due = Math.floor(((Date.now() - this.#startedAtMs) / 1000) * RATE) - ticks;
-      for (let one = 0; one < Math.min(due, 5); one++) this.#tick();
+      for (let one = 0; one < Math.min(due, RATE); one++) this.#tick();
       ticks += due;
     }, 1000 / RATE);
   }
