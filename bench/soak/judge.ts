@@ -243,8 +243,8 @@ class Comparison {
       .differences("model running", own)
       // A runner that does not answer in half a second costs its own families and nothing else (contract, section 3).
       .filter((text) => isAnswered || !OF_RUNNER.test(text))
-      // Power is that of the last whole reading, in which the board may have been lost.
-      .filter((text) => this.#isWhole || !text.startsWith("lost ollama_model_power_watts"));
+      // Power is that of the last whole reading, in which the board may have been lost; this one was cut off before its end.
+      .filter((text) => (this.#isWhole && isAnswered) || !text.startsWith("lost ollama_model_power_watts"));
     return { what: model.name, differences };
   }
 
