@@ -40,6 +40,8 @@ export class Judge {
   /** Start of the newest reading in which everything was well. */
   wellAtMs = 0;
   compared = 0;
+  /** What the exporter logged last of a collector that failed. */
+  reason: () => string = () => "";
   /** Bodies that were cut off by their deadline although nothing was broken. */
   late = 0;
   /** What of the exporter's JavaScript heap has outlived a collection, by its newest body, MB. */
@@ -111,7 +113,7 @@ export class Judge {
     this.compared += 1;
     if (state.calm && unwell.length > 0 && isLate) this.late += 1;
     else if (state.calm && unwell.length > 0)
-      this.#problems.add("unwell although nothing is broken", unwell.join(", "));
+      this.#problems.add("unwell although nothing is broken", `${unwell.join(", ")}: ${this.reason()}`);
     const parts = new Comparison(body, state, this.#templates);
     for (const { what, differences } of parts.all())
       if (differences.length > 0)

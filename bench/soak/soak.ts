@@ -54,6 +54,7 @@ export class Soak {
   async run(): Promise<{ readonly report: string; readonly failures: readonly string[] }> {
     await this.#world.start();
     const exporter = await this.#startExporter();
+    this.#judge.reason = () => exporter.stderr.findLast((line) => line.includes("collector failed")) ?? "";
     const scrapers = new Scrapers(exporter.url(""), this.#judge, this.#problems);
     const ticking = setInterval(() => {
       void this.#everySecond(exporter);

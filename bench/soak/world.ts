@@ -1,4 +1,5 @@
 /** The machine under the exporter: boards, servers, models and their runners, and what was true of it when. */
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { once } from "node:events";
@@ -11,6 +12,8 @@ export const SERVERS = 3;
 export const MODELS_PER_SERVER = 4;
 /** Boards that models run on; the fourth is cut into instances and only read. */
 const PLAIN_BOARDS = 3;
+/** Of this run alone: other runs' runners are in the same process table. */
+const RUN = randomBytes(30).toString("hex");
 const CAPTURES = join(import.meta.dirname, "../../test/captures/ollama/v0.33.2/llama-server");
 
 export interface WorldModel {
@@ -64,7 +67,7 @@ export class World {
     this.#models = Array.from({ length: SERVERS * MODELS_PER_SERVER }, (_, index) => ({
       server: Math.floor(index / MODELS_PER_SERVER),
       name: `soak-${index}:latest`,
-      blob: (0x50 + index).toString(16).repeat(32),
+      blob: RUN + index.toString(16).padStart(4, "0"),
       gpu: index % PLAIN_BOARDS,
       bytes: 2_000_000_000 + index * 1_000_003,
       loaded: false,
