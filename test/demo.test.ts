@@ -1,12 +1,14 @@
 import { describe, expect, it } from "@jest/globals";
+import { DEMO } from "../src/sources/demo/inventory.ts";
 import { gpusAt, runnersAt } from "../src/sources/demo/machine.ts";
 
 const STARTED_AT = 1_800_000_000;
 const SECONDS = 400;
+const demoAt = (seconds: number) => gpusAt(DEMO, { seconds, unixSeconds: STARTED_AT + seconds });
 
 describe("the demo's machine", () => {
   it("counts as much energy as its boards draw", () => {
-    const at = (seconds: number) => gpusAt(seconds, STARTED_AT + seconds).filter(({ parentUuid }) => !parentUuid);
+    const at = (seconds: number) => demoAt(seconds).filter(({ parentUuid }) => !parentUuid);
     const drawn = new Map<string, number>();
     for (let second = 0; second < SECONDS; second += 1)
       for (const { uuid, powerDrawWatts = NaN } of at(second + 0.5))
@@ -20,12 +22,12 @@ describe("the demo's machine", () => {
 
   it("never draws more than a board's limit", () => {
     for (let second = 0; second < SECONDS; second += 1)
-      for (const { gpu, powerDrawWatts = 0, powerLimitWatts = Infinity } of gpusAt(second, STARTED_AT + second))
+      for (const { gpu, powerDrawWatts = 0, powerLimitWatts = Infinity } of demoAt(second))
         expect([gpu, powerDrawWatts <= powerLimitWatts]).toEqual([gpu, true]);
   });
 
   it("generates at each model's own pace, and nothing with an embedding model", () => {
-    const paces = runnersAt(SECONDS, STARTED_AT).map(({ endpoints }) =>
+    const paces = runnersAt(DEMO, SECONDS, STARTED_AT).map(({ endpoints }) =>
       Math.round((endpoints?.generatedTokens ?? NaN) / (endpoints?.generationSeconds ?? NaN)),
     );
     expect(paces).toEqual([24, 88, NaN, 9]);

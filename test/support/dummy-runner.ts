@@ -67,7 +67,8 @@ export class DummyProcesses {
     process.kill(pid, "SIGKILL");
     await until(() => isGone(pid));
     // The number may soon be somebody else's: `close` must not end that process.
-    for (const { runners } of this.#parents.values()) if (runners.includes(pid)) runners.splice(runners.indexOf(pid), 1);
+    for (const { runners } of this.#parents.values())
+      if (runners.includes(pid)) runners.splice(runners.indexOf(pid), 1);
   }
 
   /** Ends whatever still runs. */
@@ -91,7 +92,11 @@ export class DummyProcesses {
 
   #spawn(argv: readonly string[], env: Readonly<Record<string, string>>): { child: ChildProcess; lines: LineReader } {
     const stdio: ["pipe", "pipe", "inherit"] = ["pipe", "pipe", "inherit"];
-    const child = spawn(this.#program(argv), argv.slice(1), { argv0: argv[0] ?? "", env: { ...this.#env, ...env }, stdio });
+    const child = spawn(this.#program(argv), argv.slice(1), {
+      argv0: argv[0] ?? "",
+      env: { ...this.#env, ...env },
+      stdio,
+    });
     this.#children.push(child);
     return { child, lines: new LineReader(createInterface(child.stdout)) };
   }
