@@ -5,8 +5,8 @@
  */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, writeFileSync } from "node:fs";
-import { availableParallelism, homedir, totalmem } from "node:os";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { availableParallelism, homedir, loadavg, totalmem } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { DummyProcesses } from "../test/support/dummy-runner.ts";
@@ -200,6 +200,8 @@ async function idleCost(driver: FakeDriver, address: string): Promise<readonly R
   ];
 }
 
+/** Every process is looked at in each reading, and others' work shows in every time: both are said beside the figures. */
+const setting = `${readdirSync("/proc").filter((name) => /^\d+$/.test(name)).length} in the process table before, load average ${loadavg()[0]?.toFixed(1) ?? "unknown"}`;
 const driver = await hardware();
 const address = await ollama.listen();
 const rows: Row[] = [];
@@ -234,7 +236,7 @@ their parts back. The machine is used by others too: figures of one run are to b
 const OTLP = `One push of synthetic families to a receiver on the same machine (\`node bench/otlp.ts\`), beside the same series by the
 SDK's observable instruments, which moreover never forget a series.`;
 if (process.argv.includes("--write")) {
-  const machine = `${availableParallelism()} cores, ${Math.round(totalmem() / 1024 ** 3)} GB, shared virtual machine, Node ${process.version}, ${execFileSync("uname", ["-m"], { encoding: "utf8" }).trim()}`;
+  const machine = `${availableParallelism()} cores, ${Math.round(totalmem() / 1024 ** 3)} GB, shared virtual machine, Node ${process.version}, ${execFileSync("uname", ["-m"], { encoding: "utf8" }).trim()}, ${setting}`;
   const file = join(import.meta.dirname, "../docs/performance.md");
   const text = `# Performance\n\nWritten by \`npm run bench -- --write\` on ${new Date().toISOString().slice(0, 10)}: ${machine}. Fake hardware: ${GPUS} GPUs,\n${LOADED} loaded of ${INSTALLED} installed models, ${PROCESSES} GPU processes, so the driver's own time is not in it. The bare server is a Node http\nserver that writes the same bytes, measured in the same run.\n\n${table}\n\n${PROFILE}\n\n## OTLP\n\n${OTLP}\n\n${otlp}\n`;
   writeFileSync(file, text);
