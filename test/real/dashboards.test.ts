@@ -15,7 +15,9 @@ import { eventually, Programs, tool } from "../support/real-tools.ts";
 import { ROOT, run, text } from "../support/tool-run.ts";
 
 /** Queries without data, by board, panel and query, and why that is right. */
-const EMPTY: Readonly<Record<string, string>> = {};
+const EMPTY: Readonly<Record<string, string>> = {
+  "Ollama GPU / Models: Busy slots: B": "nobody waits for a slot in the demo",
+};
 /** `instance` of the week that was written, not scraped. */
 const PAST = "past:9434";
 
@@ -106,6 +108,14 @@ describe("a real Prometheus with the rules, scraping the demo and an ailing host
         if (Number(scrapes?.value[1] ?? 0) < 15) throw new Error("not yet");
       },
       { withinMs: 90_000, what: "15 scrapes" },
+    );
+    ailing.driver.addXid(0, 31); // one more than at the first scrape
+    await eventually(
+      async () => {
+        const events = await prometheus.query('increase(gpu_xid_errors_total{xid="31"}[20s]) > 0');
+        if (events.length === 0) throw new Error("not yet");
+      },
+      { withinMs: 30_000, what: "an XID event" },
     );
   }, 300_000);
 
