@@ -231,7 +231,8 @@ class Comparison {
     if (!model.loaded) return { what: model.name, differences: this.#templates.differences("model idle", own) };
     if (!this.#collectorIsWell("processes", "local")) return { what: model.name, differences: [] };
     const up = this.#value("ollama_model_runner_up", identity);
-    if (up !== (model.runnerPid === undefined ? 0 : 1))
+    // Without its runner it is 0, or unknown while another test's runner of an unknown blob runs on this machine.
+    if (model.runnerPid === undefined ? (up ?? 0) !== 0 : up !== 1)
       return { what: model.name, differences: [`runner_up is ${up ?? "absent"}`] };
     const measured = this.#value("ollama_model_vram_bytes", { ...identity, gpu: `${model.gpu}` });
     const isMeasured = up === 1 && this.#driverIsWell && !this.#state.lostBoards.has(model.gpu);
