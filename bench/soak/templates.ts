@@ -17,7 +17,7 @@ export function entityOf({ name, labels }: Series): Entity {
  * The mean of the event loop's lag is none, and absent, when nothing was measured between two renderings.
  */
 export const COMES_WITH_USE =
-  /^(?:ollama_gpu_exporter_(?:http_requests_total|nvml_call_errors_total|otlp_last_success\w*|collector_last_success\w*)|ollama_model_energy_joules_total|gpu_xid_last\w*|nodejs_(?:gc_duration\w*|eventloop_lag_(?:mean|stddev)_seconds|active_(?:handles|resources|requests)))\b/;
+  /^(?:ollama_gpu_exporter_(?:http_requests_total|nvml_call_errors_total|otlp_last_success\w*|collector_last_success\w*)|ollama_model_energy_joules_total|gpu_xid_last\w*|gpu_(?:sm_active|sm_occupancy|tensor_active|dram_active)_ratio|nodejs_(?:gc_duration\w*|eventloop_lag_(?:mean|stddev)_seconds|active_(?:handles|resources|requests)))\b/;
 
 /** Labels that differ from one entity to the next, or with the process that runs. */
 const OWN = new Set(["server", "model", "gpu", "uuid", "pid", "digest"]);
