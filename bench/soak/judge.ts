@@ -1,7 +1,7 @@
 /** Compares every body with the machine that it was read from: what is well must be there, whole and once. */
 import { type Exposition, keyOf, parseStrictly, type Series } from "./exposition.ts";
 import type { Problems } from "./problems.ts";
-import { entityOf, isOf, shapeOf, Templates } from "./templates.ts";
+import { entityOf, FROM_TWO_READINGS, isOf, shapeOf, Templates } from "./templates.ts";
 import { SERVERS, type World, type WorldModel, type WorldState } from "./world.ts";
 
 const SELF = "ollama_gpu_exporter_";
@@ -36,6 +36,7 @@ export class Judge {
   readonly #world: World;
   readonly #problems: Problems;
   readonly #known = new Map<string, Verdict | undefined>();
+  readonly #driverReadings: DriverReading[] = [];
   #templates: Templates | undefined;
   /** Start of the newest reading in which everything was well. */
   wellAtMs = 0;
@@ -61,6 +62,8 @@ export class Judge {
     const state = this.#world.during(readingFromMs, takenAtMs);
     if (!state || unwell.length > 0) throw new Error(`no body to learn from: ${unwell.join()}`);
     this.#templates = Templates.learn(body, state);
+    const { lacking } = this.#templates;
+    if (lacking.length > 0) throw new Error(`the first body lacks ${lacking.join(", ")}`);
     return this.#templates.describe();
   }
 
@@ -103,6 +106,15 @@ export class Judge {
     }
   }
 
+  /** The driver's reading before the one in this body. */
+  #driverReadingBefore(body: Exposition): DriverReading | undefined {
+    const own = driverReadingOf(body);
+    const before = this.#driverReadings.findLast(({ atSeconds }) => atSeconds < own.atSeconds);
+    if (this.#driverReadings.every(({ atSeconds }) => atSeconds !== own.atSeconds)) this.#driverReadings.push(own);
+    this.#driverReadings.sort((a, b) => a.atSeconds - b.atSeconds).splice(0, this.#driverReadings.length - 20);
+    return before;
+  }
+
   #compare({ body, readingFromMs, takenAtMs, unwell, isLate }: Verdict): void {
     if (!this.#templates) return;
     const state = this.#world.during(readingFromMs, takenAtMs);
@@ -114,7 +126,7 @@ export class Judge {
     if (state.calm && unwell.length > 0 && isLate) this.late += 1;
     else if (state.calm && unwell.length > 0)
       this.#problems.add("unwell although nothing is broken", `${unwell.join(", ")}: ${this.reason()}`);
-    const parts = new Comparison(body, state, this.#templates);
+    const parts = new Comparison(body, { state, templates: this.#templates, before: this.#driverReadingBefore(body) });
     for (const { what, differences } of parts.all())
       if (differences.length > 0)
         this.#problems.add("series lost or not expected", `${what}: ${differences.join("; ").slice(0, 400)}`);
@@ -161,6 +173,23 @@ function oldGenerationMb(body: Exposition): number {
 const OF_RUNNER =
   /^lost ollama_model_(?:slots|slots_busy|active_tokens|(?:generated|prompt)_tokens_total|(?:prompt|generation)_seconds_total|requests_(?:processing|deferred)|request_metrics)\{/;
 
+/** What tells whether two readings are one worker's. */
+interface DriverReading {
+  readonly atSeconds: number;
+  readonly restarts: number;
+  readonly boardsUp: ReadonlySet<string>;
+}
+
+function driverReadingOf(body: Exposition): DriverReading {
+  const nvml = keyOf(`${SELF}collector_last_success_timestamp_seconds`, { collector: "nvml", target: "local" });
+  const up = [...body.values()].filter(({ name, value }) => name === "gpu_up" && value === 1);
+  return {
+    atSeconds: body.get(nvml)?.value ?? 0,
+    restarts: body.get(keyOf(`${SELF}nvml_restarts_total`, {}))?.value ?? 0,
+    boardsUp: new Set(up.map(({ labels }) => labels.gpu ?? "")),
+  };
+}
+
 interface Part {
   readonly what: string;
   readonly differences: readonly string[];
@@ -176,7 +205,13 @@ class Comparison {
   /** Every source has answered: nothing was cut off by a deadline. */
   readonly #isWhole: boolean;
 
-  constructor(body: Exposition, state: WorldState, templates: Templates) {
+  readonly #before: DriverReading | undefined;
+
+  constructor(
+    body: Exposition,
+    { state, templates, before }: { state: WorldState; templates: Templates; before: DriverReading | undefined },
+  ) {
+    this.#before = before;
     this.#body = body;
     this.#state = state;
     this.#templates = templates;
@@ -199,7 +234,15 @@ class Comparison {
     const isLost = this.#state.lostBoards.has(Number(gpu));
     const up = this.#value("gpu_up", { gpu });
     if (up !== (isLost ? 0 : 1)) return { what, differences: [`gpu_up is ${up ?? "absent"}`] };
-    if (!isLost) return { what, differences: this.#templates.differences(what, own) };
+    if (!isLost) {
+      const isSecond =
+        this.#before?.restarts === driverReadingOf(this.#body).restarts && this.#before.boardsUp.has(gpu);
+      const differences = this.#templates.differences(what, own);
+      return {
+        what,
+        differences: isSecond ? differences : differences.filter((text) => !FROM_TWO_READINGS.test(text)),
+      };
+    }
     const names = own.map(({ name }) => name).sort();
     return { what: `lost ${what}`, differences: names.join() === "gpu_info,gpu_up" ? [] : names };
   }

@@ -18,7 +18,7 @@ const CLI = join(import.meta.dirname, "../../dist/cli.js");
  * under this load the process only grows into both, and a leak would hide in that. So both are kept small here.
  */
 const NO_SLACK = {
-  NODE_OPTIONS: "--max-semi-space-size=8",
+  NODE_OPTIONS: "--max-semi-space-size=16",
   MALLOC_ARENA_MAX: "2",
   MALLOC_MMAP_THRESHOLD_: "65536",
   MALLOC_TRIM_THRESHOLD_: "131072",

@@ -17,7 +17,7 @@ export function entityOf({ name, labels }: Series): Entity {
  * The mean of the event loop's lag is none, and absent, when nothing was measured between two renderings.
  */
 export const COMES_WITH_USE =
-  /^(?:ollama_gpu_exporter_(?:http_requests_total|nvml_call_errors_total|otlp_last_success\w*|collector_last_success\w*)|ollama_model_energy_joules_total|gpu_xid_last\w*|gpu_(?:sm_active|sm_occupancy|tensor_active|dram_active)_ratio|nodejs_(?:gc_duration\w*|eventloop_lag_(?:mean|stddev)_seconds|active_(?:handles|resources|requests)))\b/;
+  /^(?:ollama_gpu_exporter_(?:http_requests_total|nvml_call_errors_total|otlp_last_success\w*|collector_last_success\w*)|ollama_model_energy_joules_total|gpu_xid_last\w*|nodejs_(?:gc_duration\w*|eventloop_lag_(?:mean|stddev)_seconds|active_(?:handles|resources|requests)))\b/;
 
 /** Labels that differ from one entity to the next, or with the process that runs. */
 const OWN = new Set(["server", "model", "gpu", "uuid", "pid", "digest"]);
@@ -29,6 +29,20 @@ export function shapeOf({ name, labels }: Series): string {
     .sort();
   return `${name}{${rest.map((label) => `${label}="${labels[label] ?? ""}"`).join(",")}}`;
 }
+
+/** One family for each thing that is measured: a machine that does not show them would teach that they may be absent. */
+const MUST_BE_KNOWN = [
+  ["board 0", "gpu_sm_active_ratio"],
+  ["board 0", "gpu_attributed_energy_joules_total"],
+  ["model running", "ollama_model_vram_bytes"],
+  ["model running", "ollama_model_power_watts"],
+  ["model running", "ollama_model_slots"],
+  ["model running", "ollama_model_generated_tokens_total"],
+  ["process", "gpu_process_memory_bytes"],
+] as const;
+
+/** Compared between two readings of the driver by one worker: absent in the first. */
+export const FROM_TWO_READINGS = /^lost gpu_(?:sm_active|sm_occupancy|tensor_active|dram_active)_ratio\{/;
 
 export type Shapes = ReadonlySet<string>;
 
@@ -64,6 +78,13 @@ export class Templates {
       shapes.set(kind, new Set(series.map(shapeOf)));
     }
     return new Templates(shapes);
+  }
+
+  /** What every kind of entity must have shown. */
+  get lacking(): readonly string[] {
+    return MUST_BE_KNOWN.filter(
+      ([kind, family]) => ![...(this.#shapes.get(kind) ?? [])].some((shape) => shape.startsWith(`${family}{`)),
+    ).map(([kind, family]) => `${family} of a ${kind}`);
   }
 
   get boards(): readonly string[] {

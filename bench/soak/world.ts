@@ -39,7 +39,8 @@ export interface WorldState {
 
 export class World {
   readonly #processes: DummyProcesses;
-  readonly #runnerPort: Server;
+  /** A runner's own port, by model; whoever runs the model has it. */
+  readonly #runnerPorts = new Map<string, Server>();
   readonly ollamas = Array.from({ length: SERVERS }, () => new FakeOllama());
   addresses: readonly string[] = [];
   driver = new FakeDriver();
@@ -54,14 +55,9 @@ export class World {
 
   constructor({ lifetimeSeconds }: { readonly lifetimeSeconds: number }) {
     this.#processes = new DummyProcesses({ lifetimeSeconds });
-    this.#runnerPort = createServer((request, response) => {
-      response.end(request.url === "/slots" ? slots : this.#runnerMetrics());
-    });
   }
 
   async start(): Promise<void> {
-    this.#runnerPort.listen(0, "127.0.0.1");
-    await once(this.#runnerPort, "listening");
     this.addresses = await Promise.all(this.ollamas.map((ollama) => ollama.listen()));
     this.#parents = await Promise.all(this.ollamas.map(() => this.#processes.startServer()));
     this.#models = Array.from({ length: SERVERS * MODELS_PER_SERVER }, (_, index) => ({
@@ -72,6 +68,7 @@ export class World {
       bytes: 2_000_000_000 + index * 1_000_003,
       loaded: false,
     }));
+    for (const { name } of this.#models) this.#runnerPorts.set(name, await this.#openRunnerPort());
     for (const { name } of this.#models.filter((_, index) => index % 2 === 0)) await this.load(name);
   }
 
@@ -86,7 +83,7 @@ export class World {
 
   async load(name: string): Promise<void> {
     const { server, blob } = this.#find(name);
-    const address = this.#runnerPort.address();
+    const address = this.#runnerPorts.get(name)?.address();
     const port = typeof address === "object" && address ? address.port : 0;
     const argv = ["/usr/local/lib/ollama/llama-server", "--model", `/m/blobs/sha256-${blob}`, "--port", `${port}`];
     const parent = this.#parents[server];
@@ -135,8 +132,10 @@ export class World {
   async close(): Promise<void> {
     await this.#processes.close();
     await Promise.all(this.ollamas.map((ollama) => ollama.close()));
-    this.#runnerPort.closeAllConnections();
-    this.#runnerPort.close();
+    for (const server of this.#runnerPorts.values()) {
+      server.closeAllConnections();
+      server.close();
+    }
     this.driver[Symbol.dispose]();
   }
 
@@ -186,6 +185,15 @@ export class World {
         samples: seconds % 20 < 4 ? [] : running.map(({ runnerPid = 0 }) => ({ pid: runnerPid, sm: 30 })),
       }),
     };
+  }
+
+  async #openRunnerPort(): Promise<Server> {
+    const server = createServer((request, response) => {
+      response.end(request.url === "/slots" ? slots : this.#runnerMetrics());
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return server;
   }
 
   #runnerMetrics(): string {

@@ -92,6 +92,11 @@ ollama_gpu_exporter_build_info{version="1"} 1
     expect(templates.differences("model idle", running)).toEqual(["unexpected ollama_model_vram_bytes{}"]);
   });
 
+  it("says which family nobody can have learnt from it", () => {
+    expect(templates.lacking).toContain("ollama_model_slots of a model running");
+    expect(templates.lacking).not.toContain("ollama_model_vram_bytes of a model running");
+  });
+
   it("does not learn from a body that lacks a kind of entity", () => {
     expect(() => Templates.learn(body, { ...state, models: [] })).toThrow("model idle");
   });
